@@ -1,0 +1,13 @@
+# Chores with a real Kubernetes API server. Go builds it once; the binaries lie outside the checkout.
+
+.PHONY: cluster-tools
+cluster-tools: $(STAMP) ## build kube-apiserver, etcd and kubectl (needs Go; minutes, once)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools
+
+.PHONY: test-cluster
+test-cluster: cluster-tools ## run the tests against the real API server
+	@$(BIN)/python -m pytest tests/cluster
+
+.PHONY: demo-cluster
+demo-cluster: cluster-tools ## run operator and data planes against a real API server until Ctrl-C
+	@PYTHONPATH=tests $(BIN)/python -m cluster.demo

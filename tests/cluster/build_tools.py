@@ -1,0 +1,257 @@
+"""Builds the real kube-apiserver, kubectl and etcd that the cluster tests run against.
+
+    make cluster-tools
+
+The versions are pinned, with the checksums of every module, by tools/*/go.mod and go.sum; the go
+command fetches and verifies them. The binaries lie outside the checkout, in a folder that is named
+after what went into them, so that one build serves every checkout and a changed pin is a new folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.harness.binaries import KUBERNETES_VERSION, MODULES, MODULES_DIR, cache_root, from_environment, tools_key
+
+Report = Callable[[str], None]
+
+_REPORT_EVERY = 3.0
+"""Seconds between two lines of progress."""
+
+_INSTALL_GO = "Install Go {version} or newer from https://go.dev/dl/ (or your system's packages) and try again."
+
+
+class BuildFailed(RuntimeError):
+    """The tools could not be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One binary: the folder under tools/ that pins it, its Go package, and how many packages it compiles."""
+
+    name: str
+    module: str
+    package: str
+    ldflags: str = ""
+
+
+# Without the version stamped in, clients cannot parse what /version answers.
+_VERSION_PACKAGE = "k8s.io/component-base/version"
+_MAJOR, _MINOR = KUBERNETES_VERSION.removeprefix("v").split(".")[:2]
+_KUBERNETES_LDFLAGS = " ".join(
+    f"-X {_VERSION_PACKAGE}.{variable}={value}"
+    for variable, value in (("gitVersion", KUBERNETES_VERSION), ("gitMajor", _MAJOR), ("gitMinor", _MINOR))
+)
+
+TOOLS = (
+    Tool("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
+    Tool("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", _KUBERNETES_LDFLAGS),
+    Tool("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl", _KUBERNETES_LDFLAGS),
+)
+
+
+def ensure_tools(report: Report) -> Path:
+    """The folder with the three binaries, built first when it is not there. Safe to run twice at once.
+
+    Raises BuildFailed with what to do next.
+    """
+    given = from_environment()
+    if given is not None:
+        report(f"using KUBEBUILDER_ASSETS: {given}")
+        return given
+    target = cache_root() / tools_key()
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(target.with_name(f".{target.name}.lock"), report):
+        if not target.is_dir():
+            _check_go()
+            _build_all(target, report)
+    return target
+
+
+def _build_all(target: Path, report: Report) -> None:
+    prefix = f".{target.name}.partial-"
+    # What an interrupted build left behind; the lock says that nobody works in there now.
+    for left in target.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    try:
+        report(f"building {', '.join(tool.name for tool in TOOLS)} with Go, once: about five minutes on two cores")
+        for tool in TOOLS:
+            _build(tool, partial, report)
+        partial.chmod(0o755)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _build(tool: Tool, into: Path, report: Report) -> None:
+    start = time.monotonic()
+    command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
+    command += ["-ldflags", f"-s -w {tool.ldflags}".strip(), "-o", str(into / tool.name), tool.package]
+    process = subprocess.Popen(
+        command,
+        cwd=MODULES_DIR / tool.module,
+        env=_go_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    lines = _Lines(process)
+    try:
+        while process.poll() is None:
+            lines.drain(_REPORT_EVERY)
+            report(f"  {tool.name:<15} {_clock(start)}  {lines.summary()}")
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        lines.close()
+    if process.returncode != 0:
+        raise BuildFailed(f"building {tool.name} failed:\n{lines.errors()}")
+    report(f"  {tool.name:<15} {_clock(start)}  done, {(into / tool.name).stat().st_size / 1e6:.0f} MB")
+
+
+class _Lines:
+    """What `go build -v` says: a line for each module it fetches and each package it compiles."""
+
+    _PROGRESS = re.compile(r"go: downloading (\S+) \S+|[\w.~/-]+")
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._queue: queue.Queue[str | None] = queue.Queue()
+        self._all: list[str] = []
+        self._fetched = 0
+        self._compiled = 0
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        if self._process.stderr is not None:
+            for line in self._process.stderr:
+                self._queue.put(line.rstrip())
+        self._queue.put(None)
+
+    def drain(self, seconds: float) -> None:
+        """Take in lines for so long, or until the program closes its output."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                line = self._queue.get(timeout=left)
+            except queue.Empty:
+                return
+            if line is None:
+                self._process.wait()
+                return
+            self._take(line)
+
+    def _take(self, line: str) -> None:
+        self._all.append(line)
+        if line.startswith("go: downloading "):
+            self._fetched += 1
+        elif self._PROGRESS.fullmatch(line):
+            self._compiled += 1
+
+    def close(self) -> None:
+        self._thread.join()
+        while not self._queue.empty():
+            line = self._queue.get()
+            if line is not None:
+                self._take(line)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def summary(self) -> str:
+        if self._compiled:
+            return f"{self._compiled} packages compiled"
+        return f"{self._fetched} modules fetched" if self._fetched else "linking or reading the cache"
+
+    def errors(self, last: int = 40) -> str:
+        return "\n".join([line for line in self._all if not self._PROGRESS.fullmatch(line)][-last:])
+
+
+def _check_go() -> None:
+    if shutil.which("go") is None:
+        raise BuildFailed(f"Go is missing. {_INSTALL_GO.format(version=_wanted_go())}")
+    for module in MODULES:
+        # Inside the module the go command itself compares versions, and fetches a newer toolchain if it may.
+        check = subprocess.run(
+            ["go", "version"],
+            cwd=MODULES_DIR / module,
+            env=_go_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check.returncode != 0:
+            raise BuildFailed(f"{check.stderr.strip()}\n{_INSTALL_GO.format(version=_wanted_go())}")
+
+
+def _wanted_go() -> str:
+    texts = [(MODULES_DIR / module / "go.mod").read_text() for module in MODULES]
+    found = [match[1] for text in texts if (match := re.search(r"^go (\S+)$", text, re.MULTILINE))]
+    return max(found, key=lambda version: [int(part) for part in version.split(".")])
+
+
+def _go_environment() -> dict[str, str]:
+    # A user's GOFLAGS (-mod=vendor, tags) or workspace must not leak into what is pinned here.
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+
+
+@contextlib.contextmanager
+def _lock(path: Path, report: Report) -> Iterator[None]:
+    with path.open("w") as lock:
+        start = time.monotonic()
+        said = -_REPORT_EVERY
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - start - said >= _REPORT_EVERY:
+                    said = time.monotonic() - start
+                    report(f"  another build of the same tools is running; waiting {_clock(start)}")
+                time.sleep(0.2)
+        yield
+
+
+def _clock(start: float) -> str:
+    seconds = int(time.monotonic() - start)
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def main() -> int:
+    """Build what is missing and print the folder's path on stdout; progress goes to stderr."""
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        print(ensure_tools(report))
+    except BuildFailed as error:
+        report(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        report("interrupted; what was compiled stays in Go's cache, so the next try is quicker")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Where the real Kubernetes binaries lie. Nothing is built here: see build_tools.py."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+NAMES = ("kube-apiserver", "etcd", "kubectl")
+MODULES = ("kubernetes", "etcd")
+MODULES_DIR = Path(__file__).resolve().parents[1] / "tools"
+
+
+class ToolsMissing(RuntimeError):
+    """The binaries are not built; the message says how to get them."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Paths of the three programs."""
+
+    kube_apiserver: Path
+    etcd: Path
+    kubectl: Path
+
+
+def find_tools() -> Tools:
+    """The binaries of KUBEBUILDER_ASSETS when that is set, else those of `make cluster-tools`.
+
+    Raises ToolsMissing with the command that builds them.
+    """
+    folder = from_environment() or cache_root() / tools_key()
+    missing = [name for name in NAMES if not os.access(folder / name, os.X_OK)]
+    if missing:
+        raise ToolsMissing(
+            f"{', '.join(missing)} not found in {folder}. Run `make cluster-tools` (needs Go; five minutes,"
+            " once), or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and kubectl."
+        )
+    return Tools(folder / "kube-apiserver", folder / "etcd", folder / "kubectl")
+
+
+def from_environment() -> Path | None:
+    """The folder that KUBEBUILDER_ASSETS names, as tests of other operators take it."""
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    return Path(folder).expanduser().resolve() if folder else None
+
+
+def cache_root() -> Path:
+    """Outside the checkout: $TIDEGATE_CACHE, else $XDG_CACHE_HOME/tidegate, else ~/.cache/tidegate; then tools/."""
+    own = os.environ.get("TIDEGATE_CACHE")
+    shared = os.environ.get("XDG_CACHE_HOME")
+    base = Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "tidegate"
+    return base.expanduser() / "tools"
+
+
+def pinned(module: str, dependency: str) -> str:
+    """The version of `dependency` that tools/`module`/go.mod requires."""
+    text = (MODULES_DIR / module / "go.mod").read_text()
+    match = re.search(rf"^\s*(?:require )?{re.escape(dependency)} (v\S+)", text, re.MULTILINE)
+    if match is None:
+        raise ValueError(f"{MODULES_DIR / module / 'go.mod'} does not require {dependency}")
+    return match[1]
+
+
+KUBERNETES_VERSION = pinned("kubernetes", "k8s.io/kubernetes")
+ETCD_VERSION = pinned("etcd", "go.etcd.io/etcd/server/v3")
+
+
+def tools_key() -> str:
+    """Names a build after its versions, the platform, and every pinned module."""
+    digest = hashlib.sha256()
+    for module in MODULES:
+        for name in ("go.mod", "go.sum"):
+            digest.update((MODULES_DIR / module / name).read_bytes())
+    system, machine = platform.system().lower(), platform.machine().lower()
+    pins = digest.hexdigest()[:8]
+    return f"kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}-{system}-{machine}-{pins}"
