@@ -1,0 +1,1 @@
+"""The Kubernetes API of Tidegate: group `tidegate.dev`, its kinds as models, and their CRDs."""

@@ -1,0 +1,126 @@
+"""AIBackend: a place where models live."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from tidegate_crds.rules import CelRule
+from tidegate_crds.v1alpha1.shapes import (
+    SET,
+    Duration,
+    ModelName,
+    NamespaceGrant,
+    Placement,
+    SecretKeyRef,
+    Shape,
+    Status,
+    list_map,
+)
+
+
+class Provider(StrEnum):
+    """Which dialect the backend speaks."""
+
+    OPEN_AI = "OpenAI"
+    OPEN_AI_COMPATIBLE = "OpenAICompatible"
+    AZURE_OPEN_AI = "AzureOpenAI"
+    MOCK = "Mock"
+
+
+class Credential(Shape):
+    """What Tidegate presents to the provider. It never enters a ConfigMap."""
+
+    secret_ref: SecretKeyRef = Field(description="Where the provider key is kept.")
+
+
+class BackendModel(Shape):
+    """A model that the backend offers."""
+
+    name: ModelName = Field(description="The provider's own name for the model (for AzureOpenAI: the deployment).")
+
+
+class BackendTls(Shape):
+    """How the provider's certificate is verified."""
+
+    ca_bundle: Annotated[str, StringConstraints(min_length=1, max_length=65536)] = Field(
+        description="PEM certificates to trust instead of the system's, for a private authority."
+    )
+
+
+class MockAnswer(Shape):
+    """What a Mock backend answers, so that a folder of resources runs without a provider account."""
+
+    reply: Annotated[str, StringConstraints(min_length=1, max_length=4096)] = Field(
+        default="Hello from the Mock backend.", description="The text of every answer."
+    )
+    latency: Duration = Field(default="0ms", description="Wait before the first byte, such as 20ms.")
+    chunk_delay: Duration = Field(default="0ms", description="Wait between the chunks of a streamed answer.")
+
+
+class AIBackendSpec(Shape):
+    """The desired state of an AIBackend."""
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "self.provider == 'Mock' || has(self.endpoint)",
+            "spec.endpoint is required unless spec.provider is Mock, for example https://api.openai.com/v1",
+        ),
+        CelRule(
+            "self.provider != 'Mock' || (!has(self.endpoint) && !has(self.credential) && !has(self.tls))",
+            "spec.endpoint, spec.credential and spec.tls have no meaning when spec.provider is Mock: remove them",
+        ),
+        CelRule("!has(self.mock) || self.provider == 'Mock'", "spec.mock needs spec.provider: Mock"),
+        CelRule(
+            "self.provider == 'AzureOpenAI' ? has(self.apiVersion) : !has(self.apiVersion)",
+            "spec.apiVersion goes with spec.provider: AzureOpenAI, which requires it, for example 2024-10-21",
+        ),
+    )
+
+    provider: Provider = Field(description="The dialect the backend speaks.")
+    endpoint: (
+        Annotated[
+            str,
+            StringConstraints(
+                min_length=8,
+                max_length=1024,
+                pattern=r"^https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~/-]*)?$",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Base URL, with the version path if the provider has one. No user, query or fragment.",
+    )
+    api_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.-]+$")] | None = (
+        Field(default=None, description="AzureOpenAI's api-version query parameter.")
+    )
+    credential: Credential | None = Field(default=None, description="The provider key. Without it none is sent.")
+    tls: BackendTls | None = Field(default=None, description="How the endpoint's certificate is verified.")
+    connect_timeout: Duration = Field(default="5s", description="Longest wait for a connection.")
+    models: list[BackendModel] = Field(
+        default_factory=list,
+        max_length=256,
+        description="What the backend offers; a route may then target only these. Empty: any name is passed on.",
+        json_schema_extra=list_map("name"),
+    )
+    allowed_namespaces: list[NamespaceGrant] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Other namespaces whose routes may refer to this backend; * for all. Its own always may.",
+        json_schema_extra=SET,
+    )
+    mock: MockAnswer | None = Field(default=None, description="The answers of a Mock backend.")
+    placement: Placement | None = Field(
+        default=None, description="In which clusters the backend exists; all, when absent."
+    )
+
+
+class AIBackend(Shape):
+    """A place where models live: a provider's endpoint with its credential."""
+
+    spec: AIBackendSpec = Field(description="The desired state.")
+    status: Status | None = Field(default=None, description="Written by the operator.")
+
+
+__all__ = ["AIBackend", "AIBackendSpec", "BackendModel", "BackendTls", "Credential", "MockAnswer", "Provider"]

@@ -1,0 +1,61 @@
+"""A whole snapshot in memory: the index's bytes and the shards' bytes, as every source delivers them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from tidegate_dataplane.snapshot.codec import Refusal, SnapshotRefused
+
+# Keys inside the ConfigMaps, and file names in a mounted directory.
+INDEX_KEY = "index.json"
+MAX_BUNDLE_BYTES = 128 * 1024 * 1024
+
+
+def shard_key(name: str) -> str:
+    """Key of a shard inside its ConfigMap, and its file name in a mounted directory: `07.json.gz`."""
+    return f"{name}.json.gz"
+
+
+def index_config_map(gateway: str) -> str:
+    """Name of the ConfigMap that holds the index."""
+    return f"tidegate-{gateway}"
+
+
+def shard_config_map(gateway: str, name: str) -> str:
+    """Name of the ConfigMap that holds shard `name`."""
+    return f"tidegate-{gateway}-{name}"
+
+
+def credentials_secret(gateway: str) -> str:
+    """Name of the Secret that holds the upstream credentials; keys are `BackendEntry.credential`."""
+    return f"tidegate-{gateway}-credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An index and the shards it names (by shard name), not yet verified."""
+
+    index: bytes
+    shards: Mapping[str, bytes]
+
+
+class _BundleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    index: bytes
+    shards: dict[str, bytes]
+
+
+def encode_bundle(bundle: Bundle) -> bytes:
+    """One file that holds a whole snapshot (JSON, bytes in base64)."""
+    return msgspec.json.encode(_BundleFile(index=bundle.index, shards=dict(bundle.shards)), order="deterministic")
+
+
+def decode_bundle(data: bytes) -> Bundle:
+    """Read a snapshot file; raises SnapshotRefused."""
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise SnapshotRefused(Refusal.TOO_LARGE, f"the file has {len(data)} bytes, more than {MAX_BUNDLE_BYTES}")
+    try:
+        file = msgspec.json.decode(data, type=_BundleFile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotRefused(Refusal.CORRUPTED, f"the file cannot be read: {error}") from error
+    return Bundle(index=file.index, shards=file.shards)
