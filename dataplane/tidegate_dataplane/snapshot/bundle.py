@@ -12,9 +12,13 @@ INDEX_KEY = "index.json"
 MAX_BUNDLE_BYTES = 128 * 1024 * 1024
 
 
-def shard_key(name: str) -> str:
-    """Key of a shard inside its ConfigMap, and its file name in a mounted directory: `07.json.gz`."""
-    return f"{name}.json.gz"
+def shard_key(name: str, sha256: str) -> str:
+    """Key of one version of a shard inside its ConfigMap, and its file name in a mounted directory.
+
+    Such as `07-1f0e3dad9990.json.gz`. The digest is part of it so that a ConfigMap can hold the version that the
+    published index names beside the one that the next index will name: whichever index is read, its bytes are there.
+    """
+    return f"{name}-{sha256[:12]}.json.gz"
 
 
 def index_config_map(gateway: str) -> str:

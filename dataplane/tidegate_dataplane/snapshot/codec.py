@@ -13,8 +13,8 @@ import msgspec
 
 from tidegate_dataplane.snapshot.entries import SCHEMA_VERSION, Index, Shard
 
-# A ConfigMap may hold 1 MiB; base64 takes a third of it.
-MAX_SHARD_BYTES = 768 * 1024
+# A ConfigMap may hold 1 MiB of decoded data, a request 1.5 MiB (base64 takes a third); two versions must fit.
+MAX_SHARD_BYTES = 384 * 1024
 MAX_INDEX_BYTES = 256 * 1024
 MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
