@@ -21,3 +21,42 @@ $(STAMP): pyproject.toml requirements/dev.lock
 
 .PHONY: setup
 setup: $(STAMP) ## make the virtual environment from the lock file
+
+.PHONY: demo
+demo: $(STAMP) ## run examples/quickstart on this machine: no cluster, no provider account
+	@$(BIN)/tidegate serve examples/quickstart
+
+.PHONY: test
+test: $(STAMP) check cluster-tools ## everything: checks, unit, golden, property and cluster tests
+	@$(BIN)/python -m pytest tests/unit tests/golden tests/property tests/cluster
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## the tests that need no cluster
+	@$(BIN)/python -m pytest tests/unit tests/golden tests/property
+
+.PHONY: check
+check: $(STAMP) ## style, types, import arrows, generated files up to date
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy crds operator dataplane
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tidegate_crds.generate --check
+
+.PHONY: generate
+generate: $(STAMP) ## rewrite the CRDs and the API reference from the models
+	@$(BIN)/python -m tidegate_crds.generate
+
+.PHONY: golden
+golden: $(STAMP) ## rewrite the golden files (review the diff!)
+	@$(BIN)/python -m pytest tests/unit tests/golden --update-golden -q
+
+.PHONY: lock
+lock: ## resolve the lock file anew from pyproject.toml (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 --all-extras pyproject.toml -o requirements/dev.lock
+
+.PHONY: clean
+clean: ## remove what the chores made in this folder
+	@rm -rf $(VENV) .demo bench-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+include make/*.mk
