@@ -10,4 +10,4 @@ test-cluster: cluster-tools ## run the tests against the real API server
 
 .PHONY: demo-cluster
 demo-cluster: cluster-tools ## run operator and data planes against a real API server until Ctrl-C
-	@PYTHONPATH=tests $(BIN)/python -m cluster.demo
+	@PYTHONPATH=tests $(BIN)/python -m cluster.demo $(DEMO_ARGS)

@@ -1,0 +1,199 @@
+"""Tidegate on a real API server on this machine: API server, operator, two data planes, until Ctrl-C.
+
+make demo-cluster
+
+Leaves .demo/kubeconfig (an administrator's) and the logs under .demo/ for as long as it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+
+from cluster.build_tools import BuildFailed, ensure_tools
+from cluster.harness.apiserver import ApiServer
+from cluster.harness.binaries import ToolsMissing, find_tools
+from cluster.harness.gateway import DataPlane, start_data_plane, start_operator
+from cluster.harness.install import ManifestsMissing, apply_crds, apply_folder, apply_rbac
+from cluster.harness.kubectl import Kubectl, KubectlFailed
+from cluster.harness.processes import ChildProcess, ProcessFailed, http_status, wait_until
+from cluster.harness.sample_call import sample_call
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA_PLANES = 2
+
+
+class DemoFailed(RuntimeError):
+    """The demo cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    examples: Path
+    port: int
+    """Traffic port of the first data plane; the next one has the next."""
+    admin_port: int
+    directory: Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 after Ctrl-C, 1 when something could not start or ended by itself."""
+    # `make` and a supervisor end it with SIGTERM: take everything down then too.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _run(_options(argv))
+    except KeyboardInterrupt:
+        pass
+    except (
+        BuildFailed,
+        DemoFailed,
+        ToolsMissing,
+        ManifestsMissing,
+        KubectlFailed,
+        ProcessFailed,
+        FileNotFoundError,
+    ) as error:
+        _say(f"error: {error}")
+        return 1
+    return 0
+
+
+def _run(options: Options) -> None:
+    ports = [base + index for base in (options.port, options.admin_port) for index in range(DATA_PLANES)]
+    _check_ports(ports)
+    ensure_tools(_say)
+    options.directory.mkdir(exist_ok=True)
+    kubeconfig = options.directory / "kubeconfig"
+    with contextlib.ExitStack() as cleanup:
+        cleanup.callback(_say, "everything is stopped")
+        with _step("API server (etcd and kube-apiserver)"):
+            server = cleanup.enter_context(ApiServer())
+        cleanup.callback(kubeconfig.unlink, missing_ok=True)
+        server.kubeconfig(path=kubeconfig)
+        cleanup.callback(_say, "\nstopping")
+        with _step("CRDs, roles and examples"):
+            apply_crds(server, ROOT / "crds")
+            apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
+            applied = apply_folder(server, options.examples)
+        planes = [_data_plane(server, options, index, cleanup) for index in range(DATA_PLANES)]
+        urls = [plane.admin_url for plane in planes]
+        operator = start_operator(server, data_plane_urls=urls, directory=options.directory)
+        cleanup.callback(operator.stop)
+        with _step("operator and data planes"):
+            _wait_ready(planes, operator)
+        _explain(options, planes, applied)
+        _watch([operator, *(plane.process for plane in planes)])
+
+
+def _data_plane(server: ApiServer, options: Options, index: int, cleanup: contextlib.ExitStack) -> DataPlane:
+    plane = start_data_plane(
+        server,
+        directory=options.directory,
+        name=f"dataplane-{index + 1}",
+        port=options.port + index,
+        admin_port=options.admin_port + index,
+    )
+    cleanup.callback(plane.process.stop)
+    return plane
+
+
+def _wait_ready(planes: Sequence[DataPlane], operator: ChildProcess) -> None:
+    processes = [operator, *(plane.process for plane in planes)]
+
+    def ready() -> bool:
+        _check_alive(processes)
+        return all(http_status(f"{plane.admin_url}/-/ready") == HTTPStatus.OK for plane in planes)
+
+    wait_until(ready, what="the data planes to serve what the operator publishes", deadline=60.0, process=operator)
+
+
+def _watch(processes: Sequence[ChildProcess]) -> None:
+    """Until Ctrl-C; a program that ends by itself ends the demo."""
+    while True:
+        _check_alive(processes)
+        time.sleep(0.5)
+
+
+def _check_alive(processes: Sequence[ChildProcess]) -> None:
+    for process in processes:
+        if not process.alive:
+            raise DemoFailed(f"{process.name} ended by itself with {process.exit_code}\n{process.log_tail()}")
+
+
+def _explain(options: Options, planes: Sequence[DataPlane], applied: Sequence[str]) -> None:
+    kubeconfig = options.directory / "kubeconfig"
+    _say(f"\n{len(applied)} objects from {_short(options.examples)}:\n")
+    _say(Kubectl(kubeconfig).run("get", "tidegate", "--all-namespaces"))
+    _say("In another terminal:\n")
+    _say(f"  export KUBECONFIG={shlex.quote(str(kubeconfig))}")
+    if shutil.which("kubectl") is None:
+        _say(f"  export PATH={shlex.quote(str(find_tools().kubectl.parent))}:$PATH")
+    _say("  kubectl get tidegate -A")
+    _say("  kubectl explain aipolicy.spec")
+    call = sample_call(options.examples)
+    if call is not None:
+        _say(f"  kubectl describe airoute -n {call.namespace} {call.route}")
+        _say(f"\n  {call.curl(planes[0].url)}")
+    addresses = ", ".join(f"{plane.url} (admin {plane.admin_url})" for plane in planes)
+    _say(f"\nData planes: {addresses}\nLogs: {_short(options.directory)}/*.log\nCtrl-C stops everything.")
+
+
+def _check_ports(ports: Sequence[int]) -> None:
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise DemoFailed(
+                    f"port {port} of 127.0.0.1 is taken. Is another demo running? Stop that program, or choose"
+                    ' others: make demo-cluster DEMO_ARGS="--port 8280 --admin-port 9290"'
+                ) from None
+
+
+@contextlib.contextmanager
+def _step(what: str) -> Iterator[None]:
+    start = time.monotonic()
+    print(f"starting {what} ... ", end="", flush=True)
+    try:
+        yield
+    except BaseException:
+        print("", flush=True)
+        raise
+    print(f"{time.monotonic() - start:.1f} s", flush=True)
+
+
+def _options(argv: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(prog="make demo-cluster", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--examples", type=Path, default=ROOT / "examples" / "quickstart", metavar="DIR")
+    parser.add_argument("--port", type=int, default=8180, help="traffic port of the first data plane")
+    parser.add_argument("--admin-port", type=int, default=9190, help="admin port of the first data plane")
+    given = parser.parse_args(argv)
+    return Options(given.examples.resolve(), given.port, given.admin_port, ROOT / ".demo")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
