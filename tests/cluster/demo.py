@@ -12,7 +12,6 @@ import contextlib
 import shlex
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from cluster.harness.binaries import ToolsMissing, find_tools
 from cluster.harness.gateway import DataPlane, start_data_plane, start_operator
 from cluster.harness.install import ManifestsMissing, apply_crds, apply_folder, apply_rbac
 from cluster.harness.kubectl import Kubectl, KubectlFailed
-from cluster.harness.processes import ChildProcess, ProcessFailed, http_status, wait_until
+from cluster.harness.processes import ChildProcess, ProcessFailed, http_status, is_free, wait_until
 from cluster.harness.sample_call import sample_call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,15 +150,11 @@ def _explain(options: Options, planes: Sequence[DataPlane], applied: Sequence[st
 
 def _check_ports(ports: Sequence[int]) -> None:
     for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                raise DemoFailed(
-                    f"port {port} of 127.0.0.1 is taken. Is another demo running? Stop that program, or choose"
-                    ' others: make demo-cluster DEMO_ARGS="--port 8280 --admin-port 9290"'
-                ) from None
+        if not is_free(port):
+            raise DemoFailed(
+                f"port {port} of 127.0.0.1 is taken. Is another demo running? Stop that program, or choose"
+                ' others: make demo-cluster DEMO_ARGS="--port 8280 --admin-port 9290"'
+            )
 
 
 @contextlib.contextmanager
@@ -179,8 +174,9 @@ def _options(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--examples", type=Path, default=ROOT / "examples" / "quickstart", metavar="DIR")
     parser.add_argument("--port", type=int, default=8180, help="traffic port of the first data plane")
     parser.add_argument("--admin-port", type=int, default=9190, help="admin port of the first data plane")
+    parser.add_argument("--directory", type=Path, default=ROOT / ".demo", help="for the kubeconfig and the logs")
     given = parser.parse_args(argv)
-    return Options(given.examples.resolve(), given.port, given.admin_port, ROOT / ".demo")
+    return Options(given.examples.resolve(), given.port, given.admin_port, given.directory.resolve())
 
 
 def _short(path: Path) -> str:

@@ -53,17 +53,26 @@ class DeadlineExceeded(ProcessFailed):
     """What was waited for did not happen in time."""
 
 
-def free_port() -> int:
-    """A loopback TCP port that nothing listens on now, chosen at random so that two sessions rarely meet."""
+def free_port(*, consecutive: int = 1) -> int:
+    """A loopback TCP port that nothing listens on now, or the first of so many `consecutive` ones.
+
+    Chosen at random, so that two sessions on one machine rarely meet.
+    """
     for port in random.sample(_PORTS, k=len(_PORTS)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if all(is_free(port + offset) for offset in range(consecutive)):
             return port
     raise RuntimeError(f"no free port on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop}")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on that loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def wait_until(
