@@ -1,0 +1,62 @@
+"""What was decided about a call, and why: the object that the proxy obeys and that `explain` prints."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from tidegate_dataplane.ledger.demand import Demand
+from tidegate_dataplane.runtime.objects import Consumer, Route, RuleRef
+from tidegate_dataplane.snapshot.entries import Method
+
+
+class Verdict(StrEnum):
+    """What one step of a decision came to."""
+
+    ACCEPTED = "Accepted"
+    DENIED = "Denied"
+    NO_MATCH = "NoMatch"
+    ERROR = "Error"
+
+
+class Denial(Struct, frozen=True, gc=False):
+    """Why a call is refused, in OpenAI's terms. `message` says what to do next; `retry_after` is in seconds."""
+
+    status: int
+    code: str
+    type: str
+    message: str
+    param: str | None = None
+    rule: RuleRef | None = None
+    retry_after: float | None = None
+
+
+class Decision(Struct, frozen=True, gc=False):
+    """The answer to a call: let in when `denial` is None, and then `route` and `consumer` are set.
+
+    `consumer` is the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
+    in, if one was needed. `shadow` names the rules of Shadow policies that would have refused. `demands` goes to the
+    ledger.
+    """
+
+    denial: Denial | None
+    route: Route | None = None
+    consumer: Consumer | None = None
+    method: Method | None = None
+    rule: RuleRef | None = None
+    shadow: tuple[RuleRef, ...] = ()
+    demands: tuple[Demand, ...] = ()
+
+
+class Step(Struct, frozen=True):
+    """One thing that was looked at on the way to a decision.
+
+    `object` is e.g. `AIPolicy team-a/chat`, `saw` what it found in the call, in words that may be shown to an operator.
+    """
+
+    stage: str
+    object: str
+    generation: int
+    rule: str
+    saw: str
+    verdict: Verdict
+    shadow: bool = False
