@@ -1,0 +1,9 @@
+"""CEL expressions of policies: checked against a declared environment when compiled, cheap when evaluated.
+
+Neutral ground: the compiler of the operator judges an expression with the very code that a data plane runs.
+"""
+
+from tidegate_dataplane.expressions.errors import EvaluationError, ExpressionError
+from tidegate_dataplane.expressions.program import Program, compile_expression
+
+__all__ = ["EvaluationError", "ExpressionError", "Program", "compile_expression"]
