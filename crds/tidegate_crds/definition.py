@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 
-from tidegate_crds.schema import Schema, structural_schema
+from tidegate_crds.schema import Schema, structural_schema, with_safe_defaults
 from tidegate_crds.v1alpha1 import GROUP, KINDS, VERSION
 
 
@@ -97,7 +97,13 @@ NAMES: dict[str, Names] = {
 
 @cache
 def open_api_schema(kind: str) -> Schema:
-    """The `openAPIV3Schema` of a kind. Callers must not change it."""
+    """The `openAPIV3Schema` of a kind, as the API server gets it. Callers must not change it."""
+    return with_safe_defaults(documented_schema(kind))
+
+
+@cache
+def documented_schema(kind: str) -> Schema:
+    """The schema of a kind with every default, those of list items too. Callers must not change it."""
     model = structural_schema(KINDS[kind])
     type_meta: Schema = {
         "apiVersion": {

@@ -49,6 +49,33 @@ def structural_schema(model: type[BaseModel]) -> Schema:
     return _structural(generated, generated.get("$defs", {}))
 
 
+def with_safe_defaults(node: Schema, *, in_list: bool = False) -> Schema:
+    """The same schema, where every default that the API server must not fill in is only told in the description.
+
+    A default inside a list item makes Argo CD report the object as out of sync for ever (it compares lists whole).
+    A default of a mergeable list is worse: nobody owns its items under server-side apply, so `operations: [Chat]`
+    would stay beside what the author writes later. What remains are scalars, and objects that hold some.
+    """
+    safe = dict(node)
+    if "default" in safe and (in_list or isinstance(safe["default"], list)):
+        safe["description"] = f"{safe['description']} Default: {default_text(safe.pop('default'))}."
+    if "properties" in safe:
+        safe["properties"] = {
+            name: with_safe_defaults(child, in_list=in_list) for name, child in safe["properties"].items()
+        }
+    for key in ("items", "additionalProperties"):
+        if key in safe:
+            safe[key] = with_safe_defaults(safe[key], in_list=True)
+    return safe
+
+
+def default_text(value: Any) -> str:
+    """A default as its author would write it in YAML."""
+    if isinstance(value, list):
+        return f"[{', '.join(str(item) for item in value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _structural(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     flat = _flattened(node, definitions)
     for key in ("$defs", "title"):
