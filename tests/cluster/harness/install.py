@@ -81,15 +81,19 @@ def _label(document: dict[str, Any]) -> str:
 
 
 def _is_served(server: ApiServer, manifest: dict[str, Any]) -> bool:
-    """Established, and listed by discovery: only then does a list of the new kind answer."""
-    crd = server.admin.get(f"{_CRDS}/{manifest['metadata']['name']}")
+    """Established, listed, and in the OpenAPI document: only then do lists and `kubectl explain` answer."""
+    admin, spec = server.admin, manifest["spec"]
+    plural = spec["names"]["plural"]
+    crd = admin.get(f"{_CRDS}/{manifest['metadata']['name']}")
     conditions = {item["type"]: item["status"] for item in crd.get("status", {}).get("conditions", [])}
     if conditions.get("Established") != "True":
         return False
-    spec = manifest["spec"]
     try:
         for version in spec["versions"]:
-            server.admin.get(f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}", limit="1")
+            api = f"apis/{spec['group']}/{version['name']}"
+            admin.get(f"/{api}/{plural}", limit="1")
+            if f"/{api}/{plural}" not in admin.get(f"/openapi/v3/{api}")["paths"]:
+                return False
     except ApiError as error:
         if error.status in (404, 503):
             return False
