@@ -6,6 +6,7 @@ it, at once and for good.
 """
 
 import asyncio
+import ssl
 from collections.abc import Coroutine
 from typing import Protocol, cast
 
@@ -192,9 +193,22 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._eof = True
         response = self._response
-        if response is not None and self._parser.feed_eof():
+        if response is not None and self._is_goodbye() and self._parser.feed_eof():
             self._finish(response)
         return False
+
+    def _is_goodbye(self) -> bool:
+        """Whether the peer itself ended its side: over TLS by close_notify, for FIN can come from anybody.
+
+        RFC 9112, section 9.8. uvloop reports only close_notify as the end, asyncio reports either.
+        """
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLError:
+            return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.closed:

@@ -43,12 +43,14 @@ class Origin:
             raise ValueError(f"endpoint {url!r}: a query or fragment cannot be part of an endpoint")
         if not parts.hostname:
             raise ValueError(f"endpoint {url!r}: the host is missing")
-        path = parts.path.rstrip("/").encode("ascii")
-        if any(byte <= 0x20 or byte == 0x7F for byte in path):
-            raise ValueError(f"endpoint {url!r}: the path holds white space or control characters")
+        path = parts.path.rstrip("/")
+        if not all("\x21" <= character <= "\x7e" for character in path):
+            raise ValueError(f"endpoint {url!r}: the path must be visible ASCII characters; percent-encode others")
         tls = _tls_context(ca_file) if parts.scheme == "https" else None
         port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]
-        return cls(parts.scheme, _ascii_host(parts.hostname), port, tls), path
+        if port == 0:
+            raise ValueError(f"endpoint {url!r}: 0 is not a port")
+        return cls(parts.scheme, _ascii_host(parts.hostname), port, tls), path.encode("ascii")
 
 
 def _ascii_host(host: str) -> str:

@@ -25,6 +25,7 @@ class ResponseParser:
     """
 
     __slots__ = (
+        "_body_end",
         "_head_request",
         "_headers",
         "_informational",
@@ -60,6 +61,7 @@ class ResponseParser:
         self.headers = self._headers
         self._informational = False
         self._until_close = False
+        self._body_end = 0  # where in `body` the surplus begins
         self._overhead = 0  # bytes since the last progress: head, trailers, chunk extensions
         self.status = 0
         self.answered = False
@@ -77,11 +79,7 @@ class ResponseParser:
         except httptools.HttpParserError as error:
             self._refuse(error)
         if self.complete:
-            if self._head_request:
-                # llhttp does not know that this response has no body and still waits for one.
-                self.surplus = self.surplus or bool(self.body)
-                self.body.clear()
-                self._renew()
+            self._drop_surplus()
         elif self.body:
             self._overhead = 0
         else:
@@ -91,12 +89,22 @@ class ResponseParser:
 
     def _refuse(self, error: httptools.HttpParserError) -> None:
         if self.complete:
-            self.surplus = True
+            self.on_message_begin()
             return
         cause = error.__context__
         if isinstance(cause, ProtocolError):
             raise cause from None
         raise ProtocolError(f"the provider's answer is not valid HTTP/1.1: {error}") from None
+
+    def _drop_surplus(self) -> None:
+        """What came after the end of the response is nobody's body, least of all this one's."""
+        if self._head_request:
+            # llhttp does not know that this response has no body and still waits for one.
+            self.surplus = self.surplus or bool(self.body)
+            self.body.clear()
+            self._renew()
+        elif self.surplus:
+            del self.body[self._body_end :]
 
     def feed_eof(self) -> bool:
         """The provider ended its side in good order; return whether that completes the response."""
@@ -114,8 +122,9 @@ class ResponseParser:
     # llhttp's callbacks
 
     def on_message_begin(self) -> None:
-        if self.complete:
+        if self.complete and not self.surplus:
             self.surplus = True
+            self._body_end = len(self.body)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.status == 0:  # else a trailer, which a proxy may drop (RFC 9110, section 6.5.1)
