@@ -1,0 +1,170 @@
+"""Pass 'attach': which policies and quotas hold for a route.
+
+All policies of the gateway, of the route's namespace and of the route itself hold together (they only tighten). The one
+exception is explicit: a section of a policy with strength Default yields to the same section of a narrower one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from tidegate_dataplane.snapshot.entries import (
+    Attachment,
+    Mode,
+    PolicyEntry,
+    Section,
+    Strength,
+    TargetKind,
+    TargetRef,
+    Unavailable,
+)
+
+T = TypeVar("T")
+
+
+class Level(IntEnum):
+    """How narrow a target is."""
+
+    GATEWAY = 0
+    NAMESPACE = 1
+    ROUTE = 2
+
+
+class PolicyOutline(NamedTuple):
+    """What of a policy decides its attachments."""
+
+    key: str
+    strength: Strength
+    mode: Mode
+    sections: tuple[Section, ...]
+
+
+class Attaching(NamedTuple, Generic[T]):
+    """Something with target references: a policy, a quota, or the gap that one of them left."""
+
+    namespace: str
+    refs: tuple[TargetRef, ...]
+    item: T
+
+
+class Attached(NamedTuple):
+    """The derived part of a route that comes from policies and quotas."""
+
+    policies: tuple[Attachment, ...]
+    quotas: tuple[str, ...]
+    unavailable: tuple[Unavailable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachInputs:
+    """All that attachments follow from; equal inputs, equal attachments. Each sorted."""
+
+    platform_namespace: str
+    policies: tuple[Attaching[PolicyOutline], ...]
+    quotas: tuple[Attaching[str], ...]
+    unavailable: tuple[Attaching[Unavailable], ...]
+
+
+@dataclass(slots=True)
+class _Index(Generic[T]):
+    gateway: list[T] = field(default_factory=list)
+    namespaces: dict[str, list[T]] = field(default_factory=lambda: defaultdict(list))
+    routes: dict[tuple[str, str], list[T]] = field(default_factory=lambda: defaultdict(list))
+
+    def at(self, namespace: str, name: str) -> tuple[list[T], list[T], list[T]]:
+        return self.gateway, self.namespaces.get(namespace, []), self.routes.get((namespace, name), [])
+
+
+class Attachments:
+    """Answers what is attached to a route, and remembers its answers."""
+
+    def __init__(self, inputs: AttachInputs) -> None:
+        self.inputs = inputs
+        platform = inputs.platform_namespace
+        self._policies = _index(inputs.policies, platform)
+        self._quotas = _index(inputs.quotas, platform)
+        self._unavailable = _index(inputs.unavailable, platform)
+        self._answers: dict[tuple[str, str], Attached] = {}
+        self._plain: dict[str, Attached] = {}
+
+    def of(self, namespace: str, name: str) -> Attached:
+        """What is attached to the route `namespace/name`."""
+        answer = self._answers.get((namespace, name))
+        if answer is None:
+            answer = self._answers[(namespace, name)] = self._find(namespace, name)
+        return answer
+
+    def _find(self, namespace: str, name: str) -> Attached:
+        policies = self._policies.at(namespace, name)
+        quotas = self._quotas.at(namespace, name)
+        unavailable = self._unavailable.at(namespace, name)
+        if policies[2] or quotas[2] or unavailable[2]:
+            return _attached(policies, quotas, unavailable)
+        # Routes that nothing names share the answer of their namespace.
+        plain = self._plain.get(namespace)
+        if plain is None:
+            plain = self._plain[namespace] = _attached(policies, quotas, unavailable)
+        return plain
+
+
+def outline(policy: PolicyEntry) -> PolicyOutline:
+    """The part of a policy that decides its attachments."""
+    present = (
+        (Section.AUTHENTICATION, policy.methods),
+        (Section.AUTHORIZATION, policy.rules),
+        (Section.RATE_LIMITS, policy.rate_limits),
+    )
+    sections = tuple(section for section, value in present if value is not None)
+    return PolicyOutline(policy.source.key, policy.strength, policy.mode, sections)
+
+
+def _index(items: Iterable[Attaching[T]], platform_namespace: str) -> _Index[T]:
+    index: _Index[T] = _Index()
+    for attaching in items:
+        for reference in dict.fromkeys(attaching.refs):
+            match reference.kind:
+                case TargetKind.AI_ROUTE:
+                    index.routes[(attaching.namespace, reference.name)].append(attaching.item)
+                case TargetKind.NAMESPACE:
+                    index.namespaces[attaching.namespace].append(attaching.item)
+                case TargetKind.GATEWAY if attaching.namespace == platform_namespace:
+                    index.gateway.append(attaching.item)
+    return index
+
+
+def _attached(
+    policies: tuple[list[PolicyOutline], ...],
+    quotas: tuple[list[str], ...],
+    unavailable: tuple[list[Unavailable], ...],
+) -> Attached:
+    missing = {gap for level in unavailable for gap in level}
+    return Attached(
+        policies=_attach_policies(policies),
+        quotas=tuple(sorted({quota for level in quotas for quota in level})),
+        unavailable=tuple(sorted(missing, key=lambda gap: (gap.kind, gap.key))),
+    )
+
+
+def _attach_policies(levels: tuple[list[PolicyOutline], ...]) -> tuple[Attachment, ...]:
+    # A policy that reaches the route in several ways counts where it is narrowest.
+    narrowest = {policy: level for level, policies in zip(Level, levels, strict=True) for policy in policies}
+    attachments = []
+    for policy in sorted(narrowest):
+        sections = policy.sections
+        if policy.strength is Strength.DEFAULT:
+            sections = _not_replaced(policy, narrowest)
+        if sections:
+            attachments.append(Attachment(policy=policy.key, sections=sections))
+    return tuple(attachments)
+
+
+def _not_replaced(policy: PolicyOutline, levels: dict[PolicyOutline, Level]) -> tuple[Section, ...]:
+    replaced = {
+        section
+        for other, level in levels.items()
+        if level > levels[policy] and other.mode is Mode.ENFORCE
+        for section in other.sections
+    }
+    return tuple(section for section in policy.sections if section not in replaced)

@@ -1,0 +1,72 @@
+"""What a compilation yields: shards, verdicts and upstream credentials."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from tidegate_dataplane.snapshot.entries import (
+    BackendEntry,
+    ConsumerEntry,
+    PolicyEntry,
+    QuotaEntry,
+    RouteEntry,
+    Shard,
+)
+from tidegate_operator.verdicts import Verdict
+from tidegate_operator.world import Kind, ObjectKey
+
+AnyEntry = BackendEntry | RouteEntry | PolicyEntry | QuotaEntry | ConsumerEntry
+
+
+class CompileError(Exception):
+    """The World as a whole cannot be published; the message says why and what to do. No single object causes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The entries in force. Read back from a published snapshot, it is every object's last good form."""
+
+    entries: Mapping[ObjectKey, AnyEntry]
+
+    @classmethod
+    def from_shards(cls, shards: Iterable[Shard]) -> "Served":
+        """Recover what a published snapshot serves."""
+        return cls(
+            {
+                ObjectKey(kind, entry.source.namespace, entry.source.name): entry
+                for shard in shards
+                for kind, entry in _entries_of(shard)
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedShard:
+    """A shard's compressed bytes with their hex SHA-256."""
+
+    name: str
+    data: bytes = field(repr=False)
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The outcome for a World. `shards` are the non-empty ones, sorted by name.
+
+    `credentials` (by `BackendEntry.credential`) belong into the credentials Secret and nowhere else.
+    """
+
+    shards: tuple[EncodedShard, ...]
+    verdicts: Mapping[ObjectKey, Verdict]
+    credentials: Mapping[str, bytes] = field(repr=False)
+    served: Served = field(repr=False)
+
+
+def _entries_of(shard: Shard) -> Iterable[tuple[Kind, AnyEntry]]:
+    return chain(
+        ((Kind.BACKEND, backend) for backend in shard.backends),
+        ((Kind.ROUTE, route) for route in shard.routes),
+        ((Kind.POLICY, policy) for policy in shard.policies),
+        ((Kind.QUOTA, quota) for quota in shard.quotas),
+        ((Kind.CONSUMER, consumer) for consumer in shard.consumers),
+    )

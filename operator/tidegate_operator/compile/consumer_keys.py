@@ -1,0 +1,92 @@
+"""Conflicts between consumers: a caller key identifies one consumer, the oldest that has it.
+
+A key in conflict works for its first owner only; the other keys of the younger consumer go on working. Findings show
+neither hashes nor, across namespaces, names.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from tidegate_dataplane.snapshot.entries import ConsumerEntry
+from tidegate_operator.compile.problems import Problems
+from tidegate_operator.verdicts import Finding, Reason
+from tidegate_operator.world import ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class SettledConsumers:
+    """The form in which each consumer is served, and what is in conflict."""
+
+    entries: Mapping[ObjectKey, ConsumerEntry]
+    errors: Mapping[ObjectKey, tuple[Finding, ...]]
+
+
+def settle_consumers(
+    candidates: Mapping[ObjectKey, ConsumerEntry],
+    created: Callable[[ObjectKey], int],
+    fallback: Callable[[ObjectKey], ConsumerEntry | None],
+) -> SettledConsumers:
+    """Give each key to its oldest consumer.
+
+    A consumer that loses a key keeps its last good form (`fallback`, hashes filled in) where that has no conflict;
+    else it is served with that key switched off.
+    """
+    if not _any_rivals(candidates):
+        return SettledConsumers(candidates, {})
+    owners: dict[str, tuple[ObjectKey, str]] = {}
+    entries: dict[ObjectKey, ConsumerEntry] = {}
+    errors: dict[ObjectKey, tuple[Finding, ...]] = {}
+    for key in sorted(candidates, key=lambda key: (created(key), key.namespace, key.name)):
+        entry = candidates[key]
+        if lost := _lost(entry, owners):
+            errors[key] = _explain(key, entry, lost, owners)
+            former = fallback(key)
+            entry = former if former is not None and not _lost(former, owners) else _without(entry, lost)
+        entries[key] = entry
+        owners.update({item.sha256: (key, item.name) for item in entry.keys if item.sha256})
+    return SettledConsumers(entries, errors)
+
+
+def _any_rivals(candidates: Mapping[ObjectKey, ConsumerEntry]) -> bool:
+    hashes = [key.sha256 for entry in candidates.values() for key in entry.keys if key.sha256]
+    return len(set(hashes)) != len(hashes)
+
+
+def _lost(entry: ConsumerEntry, owners: Mapping[str, tuple[ObjectKey, str]]) -> frozenset[int]:
+    """Positions of the keys that belong to an older consumer or stand earlier in this one."""
+    lost: set[int] = set()
+    own: set[str] = set()
+    for position, key in enumerate(entry.keys):
+        if key.sha256 and (key.sha256 in owners or key.sha256 in own):
+            lost.add(position)
+        own.add(key.sha256)
+    return frozenset(lost)
+
+
+def _without(entry: ConsumerEntry, lost: frozenset[int]) -> ConsumerEntry:
+    keys = tuple(
+        msgspec.structs.replace(key, sha256="") if position in lost else key for position, key in enumerate(entry.keys)
+    )
+    return msgspec.structs.replace(entry, keys=keys)
+
+
+def _explain(
+    key: ObjectKey, entry: ConsumerEntry, lost: frozenset[int], owners: Mapping[str, tuple[ObjectKey, str]]
+) -> tuple[Finding, ...]:
+    problems = Problems()
+    for position in lost:
+        field = f"spec.credentials.apiKeys[{position}]"
+        owner = owners.get(entry.keys[position].sha256)
+        problems.add(field, _message(key, owner), Reason.CONFLICTED)
+    return problems.found()
+
+
+def _message(key: ObjectKey, owner: tuple[ObjectKey, str] | None) -> str:
+    advice = "it does not work here: generate a new key"
+    if owner is None:
+        return f"is the same key as another one of this consumer; {advice}, or remove it"
+    if owner[0].namespace == key.namespace:
+        return f"is the same key as {owner[1]} of AIConsumer {owner[0].namespace}/{owner[0].name}; {advice}"
+    return f"is already in use by an older consumer; {advice}"

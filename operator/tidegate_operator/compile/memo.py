@@ -1,0 +1,63 @@
+"""What one compilation hands to the next so that it need not be worked out again.
+
+Everything here is a function of the inputs it is stored with; holding a Memo changes speed, never output.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tidegate_dataplane.snapshot.entries import BackendEntry, ConsumerEntry, RouteEntry
+from tidegate_operator.compile.accept import Judged
+from tidegate_operator.compile.attach import Attached, Attachments
+from tidegate_operator.compile.buckets import ShardEncoder
+from tidegate_operator.compile.claims import RouteClaim
+from tidegate_operator.compile.compiled import AnyEntry
+from tidegate_operator.compile.resolve import Absence, Resolution
+from tidegate_operator.verdicts import Finding
+from tidegate_operator.world import Facts, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredRoute:
+    """A route's entry with all that it followed from."""
+
+    content: RouteEntry
+    backends: tuple[str, ...]
+    found: tuple[BackendEntry | Absence | None, ...]
+    resolution: Resolution
+    attached: Attached
+    entry: RouteEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedConsumer:
+    """A consumer with hashes filled in, and the Secret values they were made from."""
+
+    content: ConsumerEntry
+    values: tuple[bytes | None, ...]
+    entry: ConsumerEntry
+    unresolved: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        return f"ResolvedConsumer({self.content.source.key})"
+
+
+class Memo:
+    """Cache across compilations. One Memo serves one compilation at a time."""
+
+    def __init__(self) -> None:
+        self.facts: Facts | None = None
+        self.judged: Mapping[ObjectKey, Judged] = {}
+        self.free_claims: Mapping[ObjectKey, RouteClaim] = {}
+        self.attachments: Attachments | None = None
+        self.routes: Mapping[ObjectKey, LoweredRoute] = {}
+        self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}
+        self.free_consumers: Mapping[ObjectKey, ConsumerEntry] = {}
+        self.entries: Mapping[ObjectKey, AnyEntry] = {}
+        self.encoder = ShardEncoder()
+
+    def begin(self, facts: Facts) -> None:
+        """Forget what was judged under other facts."""
+        if facts != self.facts:
+            self.facts = facts
+            self.judged = {}
