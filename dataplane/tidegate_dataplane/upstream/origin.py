@@ -28,11 +28,11 @@ class Origin:
         object.__setattr__(self, "authority", _authority(self.scheme, self.host, self.port))
 
     @classmethod
-    def from_url(cls, url: str, *, ca_file: str | None = None) -> tuple[Self, bytes]:
+    def from_url(cls, url: str, *, ca_file: str | None = None, ca_data: str | None = None) -> tuple[Self, bytes]:
         """Return the origin of `url` and its path without a trailing slash (b"" for the root).
 
-        `ca_file` (PEM) replaces the system's trust anchors. Raises ValueError for a URL that cannot be an
-        endpoint, and OSError or ssl.SSLError when `ca_file` cannot be read or holds no certificate.
+        `ca_file` or `ca_data` (PEM) replaces the system's trust anchors. Raises ValueError for a URL that cannot be an
+        endpoint, and OSError or ssl.SSLError when `ca_file` cannot be read or the PEM holds no certificate.
         """
         parts = urlsplit(url)
         if parts.scheme not in _DEFAULT_PORTS:
@@ -46,7 +46,7 @@ class Origin:
         path = parts.path.rstrip("/")
         if not all("\x21" <= character <= "\x7e" for character in path):
             raise ValueError(f"endpoint {url!r}: the path must be visible ASCII characters; percent-encode others")
-        tls = _tls_context(ca_file) if parts.scheme == "https" else None
+        tls = _tls_context(ca_file, ca_data) if parts.scheme == "https" else None
         port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]
         if port == 0:
             raise ValueError(f"endpoint {url!r}: 0 is not a port")
@@ -64,9 +64,9 @@ def _authority(scheme: str, host: str, port: int) -> bytes:
     return (name if port == _DEFAULT_PORTS.get(scheme) else f"{name}:{port}").encode("ascii")
 
 
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+def _tls_context(ca_file: str | None, ca_data: str | None) -> ssl.SSLContext:
     # The content is the key, so that a rotated CA file is picked up and an unchanged one keeps its pool.
-    return _cached_tls_context(None if ca_file is None else Path(ca_file).read_text("ascii"))
+    return _cached_tls_context(ca_data if ca_file is None else Path(ca_file).read_text("ascii"))
 
 
 @lru_cache(maxsize=64)
