@@ -1,0 +1,93 @@
+"""`tidegate serve DIR`: operator and data plane in one process, from a folder of YAML, without a cluster."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from tidegate_dataplane.plane import DataPlane
+from watchfiles import awatch
+
+from tidegate_dataplane.reload import Outcome
+from tidegate_dataplane.settings import Address, Settings
+from tidegate_operator.cli.sample_call import sample_call
+from tidegate_operator.cli.serve_view import ServeView
+from tidegate_operator.compile import CompileError
+from tidegate_operator.embedded import EmbeddedOperator, Revision
+from tidegate_operator.folder import Folder
+from tidegate_operator.world import Facts
+
+# Editors write a file in several steps; within this many milliseconds they are one edit.
+_DEBOUNCE_MS = 100
+
+
+def serve(
+    directory: Annotated[Path, typer.Argument(help="Folder of resources and Secrets.", exists=True)],
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where callers are answered.")] = "127.0.0.1:8080",
+    admin_listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where metrics, status and explain are answered.")
+    ] = "127.0.0.1:9090",
+    watch: Annotated[bool, typer.Option(help="Reload when a file changes.")] = True,
+    platform_namespace: Annotated[
+        str, typer.Option(help="The namespace whose objects may attach to the whole gateway.")
+    ] = "tidegate-system",
+    audit_file: Annotated[str, typer.Option(help="Where audit lines go; - for this terminal. Default: nowhere.")] = "",
+) -> None:
+    """Run the gateway on this machine from a folder: no cluster, no Redis, no provider account needed."""
+    try:
+        settings = Settings(
+            listen=Address.parse(listen), admin_listen=Address.parse(admin_listen), audit=audit_file, grace=5.0
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    operator = EmbeddedOperator(Folder((directory,)), Facts(platform_namespace=platform_namespace))
+    asyncio.run(_Serve(operator, DataPlane(settings), ServeView(Console())).run(directory if watch else None))
+
+
+class _Serve:
+    def __init__(self, operator: EmbeddedOperator, plane: DataPlane, view: ServeView) -> None:
+        self._operator = operator
+        self._plane = plane
+        self._view = view
+
+    async def run(self, watched: Path | None) -> None:
+        """Serve until the process is told to stop."""
+        revision = await asyncio.to_thread(self._operator.refresh)
+        self._view.loaded(revision)
+        refused = await self._apply(revision)
+        if refused:
+            self._view.failed(f"the data plane refused the snapshot: {refused}")
+        await self._plane.start()
+        self._announce(revision)
+        async with asyncio.TaskGroup() as tasks:
+            follower = tasks.create_task(self._follow(watched)) if watched is not None else None
+            await self._plane.wait_closed()
+            if follower is not None:
+                follower.cancel()
+
+    async def _follow(self, watched: Path) -> None:
+        async for _ in awatch(watched, debounce=_DEBOUNCE_MS, step=20):
+            try:
+                revision = await asyncio.to_thread(self._operator.refresh)
+            except (OSError, CompileError) as error:
+                self._view.failed(f"{error}; what was in force stays")
+                continue
+            self._view.edited(revision, refused=await self._apply(revision))
+
+    async def _apply(self, revision: Revision) -> str:
+        """Hand a revision to the data plane; returns why it was refused, or nothing."""
+        self._plane.set_credentials(revision.compiled.credentials)
+        outcome = await self._plane.reloader.offer(revision.bundle, source="folder")
+        last = self._plane.reloader.last_refusal
+        return last.message if outcome is Outcome.REFUSED and last is not None else ""
+
+    def _announce(self, revision: Revision) -> None:
+        runtime = self._plane.reloader.runtime
+        reading = revision.reading
+        call = None
+        if runtime is not None:
+            served = revision.compiled.served
+            call = sample_call(runtime, served, reading.world, reading.secret_manifests, time.time())
+        self._view.listening(f"http://{self._plane.address}", f"http://{self._plane.admin_address}", call)
