@@ -1,0 +1,31 @@
+"""Every pattern of the API in words, for messages: nobody should have to read a regular expression."""
+
+from tidegate_crds.v1alpha1 import shapes
+
+PATTERN_WORDS: dict[str, str] = {
+    shapes.LABEL_PATTERN: "lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    shapes.SUBDOMAIN_PATTERN: "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+    shapes.DURATION_PATTERN: "a duration such as 500ms, 30s, 5m or 1h30m, without spaces, signs or fractions",
+    shapes.WORD_PATTERN: "letters, digits, spaces and '-_.:/@', beginning and ending with a letter or digit",
+    r"^[A-Za-z0-9._:/@-]*\*?$": "a model name of letters, digits and '._:/@-', which may end in one '*'",
+    r"^[A-Za-z0-9._:/@-]+$": "a model name of letters, digits and '._:/@-', without '*'",
+    r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$": "the name of a namespace, or '*' for every namespace",
+    r"^[-._a-zA-Z0-9]+$": "a key of the Secret's data: letters, digits and '-._'",
+    r"^https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~/-]*)?$": (
+        "an http or https URL without user, query or fragment, such as https://api.openai.com/v1"
+    ),
+    r"^[0-9a-f]{64}$": "the SHA-256 of the key as 64 lower-case hex digits",
+    r"^(0|[1-9][0-9]{0,17})$": (
+        'a whole number in quotes, without sign, separators or leading zeros, such as "5000000"'
+    ),
+    r"^[A-Za-z][A-Za-z0-9_+/-]*$": "an IANA time zone such as Europe/Berlin",
+    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$": (
+        "a host name in lower case without port, such as ai.example.com or *.example.com"
+    ),
+    r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$": "a path that begins with '/' and does not end with one, such as /v1",
+    r"^[a-z0-9!#$%&'*+.^_`|~-]+$": "a header name in lower case, such as x-experiment",
+    r"^[ -~]*$": "printable ASCII characters",
+    r"^[A-Za-z0-9.-]+$": "letters, digits, '.' and '-', such as 2024-10-21",
+    r"^(True|False|Unknown)$": "True, False or Unknown",
+    r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": "one CamelCase word",
+}

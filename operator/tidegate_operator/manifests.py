@@ -1,0 +1,289 @@
+"""Folders and files of manifests -> objects that remember where each of their fields stands.
+
+Reads what `kubectl apply -R -f` would apply, tells apart what is Tidegate's own, and turns the rest into notes. Whether
+an object is valid is judged elsewhere (offline/). No message repeats a value.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tidegate_operator.field_path import FieldPath, field_path, field_text
+from tidegate_operator.offline.secret_data import secret_data
+from tidegate_operator.offline.stored_form import stored_spec
+from tidegate_operator.problems import Problem, Severity
+from tidegate_operator.world import Kind, ObjectKey, Resource, SecretKey, World
+from tidegate_operator.yaml_documents import Document, Position, YamlProblem, read_documents
+
+MAX_FILE_BYTES = 8 * 1024 * 1024
+"""A file above it is refused: etcd takes no object above 1.5 MiB, so a larger file is not a manifest."""
+DEFAULT_NAMESPACE = "default"
+API_VERSION = "tidegate.dev/v1alpha1"
+
+_GROUP = "tidegate.dev"
+_SUFFIXES = (".yaml", ".yml", ".json")
+_TEST_SUFFIXES = (".test.yaml", ".test.yml")
+_EXAMPLES = {"apiVersion": API_VERSION, "kind": Kind.ROUTE.value}
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One object as its author wrote it, with positions. `raw` is plain JSON data and must never be changed.
+
+    `kind`, `namespace` and `name` are empty where they are missing or no text; without a namespace it is "default".
+    """
+
+    file: str
+    raw: Mapping[str, Any] = field(repr=False)
+    document: Document = field(repr=False)
+    within: FieldPath = ()
+
+    @property
+    def api_version(self) -> str:
+        return _text(self.raw.get("apiVersion"))
+
+    @property
+    def kind(self) -> str:
+        return _text(self.raw.get("kind"))
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        metadata = self.raw.get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
+
+    @property
+    def name(self) -> str:
+        return _text(self.metadata.get("name"))
+
+    @property
+    def namespace(self) -> str:
+        return _text(self.metadata.get("namespace")) or DEFAULT_NAMESPACE
+
+    @property
+    def key(self) -> ObjectKey | None:
+        """The identity of one of the five kinds; None for a Secret, or without a name."""
+        if self.api_version != API_VERSION or self.kind not in set(Kind) or not self.name:
+            return None
+        return ObjectKey(Kind(self.kind), self.namespace, self.name)
+
+    @property
+    def is_secret(self) -> bool:
+        return self.api_version == "v1" and self.kind == "Secret"
+
+    def __str__(self) -> str:
+        return f"{self.kind or 'object'} {self.namespace}/{self.name or '?'}"
+
+    def line_of(self, path: str | Sequence[str | int]) -> int:
+        """Line of the field at `path` (`spec.targets[0].weight`), or of its nearest ancestor that is there."""
+        return self.position_of(path).line
+
+    def position_of(self, path: str | Sequence[str | int]) -> Position:
+        """Line and column of the field at `path`, or of its nearest ancestor that is there."""
+        steps = field_path(path) if isinstance(path, str) else tuple(path)
+        whole = (*self.within, *steps)
+        for length in range(len(whole), -1, -1):
+            if whole[:length] in self.document.positions:
+                return self.document.positions[whole[:length]]
+        return Position(1, 1)
+
+    def spelling_of(self, path: Sequence[str | int]) -> str | None:
+        """How the unquoted boolean at `path` is written, such as `on`; None if there is none."""
+        return self.document.spellings.get((*self.within, *path))
+
+    def problem(
+        self,
+        path: str | Sequence[str | int],
+        message: str,
+        *,
+        expected: str = "",
+        reason: str = "Invalid",
+        severity: Severity = Severity.ERROR,
+    ) -> Problem:
+        """A problem with this object, at the position of the field."""
+        line, column = self.position_of(path)
+        shown = path if isinstance(path, str) else field_text(path)
+        return Problem(self.file, line, message, shown, expected, str(self), reason, severity, column)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the paths hold: `documents` are Tidegate's own objects and Secrets, in reading order.
+
+    `problems` are errors of files and identity, and warnings about what was ignored. `files` were read.
+    """
+
+    documents: tuple[Manifest, ...]
+    problems: tuple[Problem, ...]
+    files: tuple[str, ...] = ()
+
+
+def load_paths(paths: Iterable[str | Path]) -> Loaded:
+    """Read files, and folders recursively. Raises FileNotFoundError for a path that does not exist."""
+    documents: list[Manifest] = []
+    problems: list[Problem] = []
+    files: list[str] = []
+    for path in manifest_files(paths):
+        files.append(str(path))
+        for found in _read_file(path):
+            if isinstance(found, Manifest):
+                documents.append(found)
+            else:
+                problems.append(found)
+    problems += _duplicates(documents)
+    return Loaded(tuple(documents), tuple(problems), tuple(files))
+
+
+def manifest_files(paths: Iterable[str | Path]) -> list[Path]:
+    """The files that `load_paths` reads, sorted within each path, each once, whatever links lead to it.
+
+    Left out: hidden files and folders, `*.test.yaml` and kustomizations. Raises FileNotFoundError.
+    """
+    seen: set[str] = set()
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        for file in _files_below(path) if path.is_dir() else [path]:
+            real = os.path.realpath(file)
+            if real not in seen:
+                seen.add(real)
+                found.append(file)
+    return found
+
+
+def to_world(loaded: Loaded, generations: Mapping[ObjectKey, int] | None = None) -> World:
+    """All objects that have an identity, and every readable Secret; of two with one identity the first counts.
+
+    Objects with a schema problem are handed over too: the compiler refuses them and keeps their last valid form.
+    `generations` gives metadata.generation (1 where it is silent).
+    """
+    resources: dict[ObjectKey, Resource] = {}
+    secret_values: dict[SecretKey, Mapping[str, bytes]] = {}
+    for manifest in loaded.documents:
+        key = manifest.key
+        if key is not None:
+            if key not in resources:
+                resources[key] = _resource(manifest, key, (generations or {}).get(key, 1))
+        elif manifest.is_secret and manifest.name:
+            secret_values.setdefault(SecretKey(manifest.namespace, manifest.name), secret_data(manifest.raw)[0])
+    return World(resources, secret_values)
+
+
+def _resource(manifest: Manifest, key: ObjectKey, generation: int) -> Resource:
+    uid = _text(manifest.metadata.get("uid"))
+    return Resource(key, stored_spec(key.kind, manifest.raw.get("spec")), generation, uid)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    seen: set[str] = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if _is_manifest_name(name) and (file := Path(here, name)).is_file():
+                yield file
+
+
+def _is_manifest_name(name: str) -> bool:
+    return (
+        name.endswith(_SUFFIXES)
+        and not name.startswith(".")
+        and not name.endswith(_TEST_SUFFIXES)
+        and name not in _KUSTOMIZATIONS
+    )
+
+
+def _read_file(path: Path) -> Iterator[Manifest | Problem]:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        yield Problem(str(path), 1, f"cannot be read: {error.strerror or error}", reason="Unreadable")
+        return
+    if len(content) > MAX_FILE_BYTES:
+        yield Problem(
+            str(path), 1, f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB", expected="split it", reason="Unreadable"
+        )
+        return
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        yield Problem(str(path), line, "not UTF-8", expected="save the file as UTF-8", reason="Unreadable")
+        return
+    yield from read_manifests(text, str(path))
+
+
+def read_manifests(text: str, file: str) -> Iterator[Manifest | Problem]:
+    """The objects in the text of one file, and what is wrong with it."""
+    for document in read_documents(text):
+        if isinstance(document, YamlProblem):
+            line, column = document.position
+            yield Problem(file, line, document.message, reason="Unreadable", column=column)
+        else:
+            yield from _objects(document.value, Manifest(file, {}, document), ())
+
+
+def _objects(value: Any, whole: Manifest, within: FieldPath) -> Iterator[Manifest | Problem]:
+    """The object at `within`, or those of a List."""
+    if not isinstance(value, dict):
+        yield whole.problem(within, "not a Kubernetes object", expected="write apiVersion, kind and metadata")
+        return
+    manifest = Manifest(whole.file, value, whole.document, within)
+    items = value.get("items")
+    if manifest.kind.endswith("List") and isinstance(items, list):
+        if within:
+            yield manifest.problem("kind", "a List inside a List", expected="put its items into the outer one")
+            return
+        for index, item in enumerate(items):
+            yield from _objects(item, whole, ("items", index))
+        return
+    refused = _identity_problem(manifest)
+    yield manifest if refused is None else refused
+
+
+def _identity_problem(manifest: Manifest) -> Problem | None:
+    """None for what is Tidegate's own, an error for what misses it narrowly, a note for everything else."""
+    for name, value in (("apiVersion", manifest.api_version), ("kind", manifest.kind)):
+        if not value:
+            return manifest.problem(name, "required", expected=f"such as {_EXAMPLES[name]}")
+    group = manifest.api_version.partition("/")[0]
+    if group == _GROUP:
+        if manifest.api_version != API_VERSION:
+            return manifest.problem("apiVersion", "unknown version of the API", expected=f"write {API_VERSION}")
+        if manifest.kind not in set(Kind):
+            return manifest.problem("kind", "unknown kind", expected=f"must be one of {', '.join(sorted(Kind))}")
+        return None
+    if manifest.kind in set(Kind):
+        return manifest.problem("apiVersion", f"{manifest.kind} is of another group", expected=f"write {API_VERSION}")
+    if manifest.is_secret:
+        return None
+    note = f"ignored: {manifest.kind} of {manifest.api_version} is none of Tidegate's kinds"
+    return manifest.problem((), note, reason="Ignored", severity=Severity.WARNING)
+
+
+def _duplicates(documents: Iterable[Manifest]) -> Iterator[Problem]:
+    first: dict[tuple[str, str, str], Manifest] = {}
+    for manifest in documents:
+        if not manifest.name:
+            continue
+        earlier = first.setdefault((manifest.kind, manifest.namespace, manifest.name), manifest)
+        if earlier is not manifest:
+            where = f"{earlier.file}:{earlier.line_of('metadata.name')}"
+            yield manifest.problem(
+                "metadata.name",
+                f"the same object stands in {where} already",
+                expected="keep one, or give it another name",
+                reason="Duplicate",
+            )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
