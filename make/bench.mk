@@ -1,0 +1,30 @@
+# Benchmarks on this machine: figures to compare with each other, not with those of other machines.
+# Tables go to the terminal, JSON to bench-results/. BENCH_ARGS is passed on, for example BENCH_ARGS="--rounds 2".
+BENCH := PYTHONPATH=tests $(BIN)/python -m bench
+
+.PHONY: bench
+bench: bench-throughput bench-size bench-propagation bench-reload bench-operator ## run all benchmarks (about nine minutes)
+
+.PHONY: bench-throughput
+bench-throughput: $(STAMP) ## one core, full policy, beside nginx (needs wrk and nginx)
+	@$(BENCH).throughput $(BENCH_ARGS)
+
+.PHONY: bench-size
+bench-size: $(STAMP) ## 5,000 routes and 20,000 consumers in one data plane
+	@$(BENCH).size $(BENCH_ARGS)
+
+.PHONY: bench-propagation
+bench-propagation: cluster-tools ## apply to enforced, at 1 and 3,000 routes, on a real API server
+	@$(BENCH).propagation $(BENCH_ARGS)
+
+.PHONY: bench-reload
+bench-reload: $(STAMP) ## latency and errors while reloading every second
+	@$(BENCH).reload_under_load $(BENCH_ARGS)
+
+.PHONY: bench-operator
+bench-operator: cluster-tools ## operator start to first publish at 5,000 and 10,000 objects
+	@$(BENCH).operator_start $(BENCH_ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## beside LiteLLM and Portkey, installed outside the checkout (needs node and npm)
+	@$(BENCH).peers.throughput $(BENCH_ARGS)

@@ -1,0 +1,105 @@
+"""Interleaved rounds: every contender is measured in every round, so that a machine that drifts drifts for all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.cores import GATEWAY_CORE, LOAD_CORE, watch_cores
+from bench.figures import median
+from bench.wrk import Call, Load, run_wrk
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server under test and the call that is posted to it."""
+
+    name: str
+    call: Call
+
+
+@dataclass(frozen=True)
+class Round:
+    """One measurement of one contender, with how busy the two cores were (0..1)."""
+
+    load: Load
+    gateway_core: float
+    load_core: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """All rounds of one contender at one number of connections."""
+
+    name: str
+    connections: int
+    rounds: tuple[Round, ...]
+
+    @property
+    def rate(self) -> float:
+        """Median of good answers in a second."""
+        return median([item.load.rate for item in self.rounds])
+
+    @property
+    def p50_us(self) -> float:
+        return median([item.load.p50_us for item in self.rounds])
+
+    @property
+    def p99_us(self) -> float:
+        return median([item.load.p99_us for item in self.rounds])
+
+    @property
+    def errors(self) -> int:
+        return sum(item.load.errors for item in self.rounds)
+
+    def row(self) -> tuple[str, ...]:
+        """A line of the table whose header is HEADER."""
+        return (
+            self.name,
+            str(self.connections),
+            f"{self.rate:,.0f}",
+            f"{self.p50_us / 1000:.3f}",
+            f"{self.p99_us / 1000:.3f}",
+            str(self.errors),
+            f"{median([item.gateway_core for item in self.rounds]):.0%}",
+            f"{median([item.load_core for item in self.rounds]):.0%}",
+        )
+
+    def data(self) -> dict[str, Any]:
+        """The series as JSON."""
+        return {
+            "name": self.name,
+            "connections": self.connections,
+            "median": {"rate": self.rate, "p50_us": self.p50_us, "p99_us": self.p99_us, "errors": self.errors},
+            "rounds": [
+                {**asdict(item.load), "rate": item.load.rate, "cores": [item.gateway_core, item.load_core]}
+                for item in self.rounds
+            ],
+        }
+
+
+HEADER = ("contender", "c", "req/s", "p50 ms", "p99 ms", "errors", "core 0", "core 1")
+
+
+def interleave(contenders: Sequence[Contender], *, connections: int, rounds: int, seconds: float) -> list[Series]:
+    """Measure each contender once a round, after one warm-up second each; the series come in the contenders' order."""
+    for contender in contenders:
+        run_wrk(contender.call, connections=connections, seconds=1)
+    taken: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
+    for number in range(rounds):
+        for contender in contenders:
+            _say(f"round {number + 1}/{rounds}, c={connections}: {contender.name}")
+            with watch_cores() as busy:
+                load = run_wrk(contender.call, connections=connections, seconds=seconds)
+            taken[contender.name].append(Round(load, busy[GATEWAY_CORE], busy[LOAD_CORE]))
+    _say("")
+    return [Series(name, connections, tuple(items)) for name, items in taken.items()]
+
+
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif text:
+        print(f"  {text}", file=sys.stderr, flush=True)
