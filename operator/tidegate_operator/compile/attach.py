@@ -5,7 +5,7 @@ exception is explicit: a section of a policy with strength Default yields to the
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, NamedTuple, TypeVar
@@ -20,6 +20,7 @@ from tidegate_dataplane.snapshot.entries import (
     TargetRef,
     Unavailable,
 )
+from tidegate_operator.world import ObjectKey
 
 T = TypeVar("T")
 
@@ -59,12 +60,12 @@ class Attached(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttachInputs:
-    """All that attachments follow from; equal inputs, equal attachments. Each sorted."""
+    """All that attachments follow from; equal inputs, equal attachments, whatever the order of the mappings."""
 
     platform_namespace: str
-    policies: tuple[Attaching[PolicyOutline], ...]
-    quotas: tuple[Attaching[str], ...]
-    unavailable: tuple[Attaching[Unavailable], ...]
+    policies: Mapping[ObjectKey, Attaching[PolicyOutline]]
+    quotas: Mapping[ObjectKey, Attaching[str]]
+    unavailable: Mapping[ObjectKey, Attaching[Unavailable]]
 
 
 @dataclass(slots=True)
@@ -83,9 +84,9 @@ class Attachments:
     def __init__(self, inputs: AttachInputs) -> None:
         self.inputs = inputs
         platform = inputs.platform_namespace
-        self._policies = _index(inputs.policies, platform)
-        self._quotas = _index(inputs.quotas, platform)
-        self._unavailable = _index(inputs.unavailable, platform)
+        self._policies = _index(inputs.policies.values(), platform)
+        self._quotas = _index(inputs.quotas.values(), platform)
+        self._unavailable = _index(inputs.unavailable.values(), platform)
         self._answers: dict[tuple[str, str], Attached] = {}
         self._plain: dict[str, Attached] = {}
 

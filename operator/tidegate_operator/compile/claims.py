@@ -1,6 +1,6 @@
 """Conflicts between routes: each claim has one owner, the oldest route that makes it (DESIGN section 3, rule 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,16 +14,6 @@ from tidegate_operator.world import ObjectKey
 RouteClaim = tuple[str, ...]
 _PART = "\x1f"
 _HEADER = "\x1e"
-
-
-@dataclass(frozen=True, slots=True)
-class RouteCandidate:
-    """A route that asks to be served. `fallback` is its last good form, tried when `content` is in conflict."""
-
-    content: RouteEntry
-    claim: RouteClaim
-    created: int
-    fallback: RouteEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +34,39 @@ def claim_of(route: RouteEntry) -> RouteClaim:
     )
 
 
-def settle_routes(candidates: Mapping[ObjectKey, RouteCandidate]) -> SettledRoutes:
-    """Give each claim to its oldest route; a route that loses keeps its last good form where that is free."""
-    if not _any_rivals(candidates):
-        return SettledRoutes({key: candidate.content for key, candidate in candidates.items()}, {})
+def settle_routes(
+    contents: Mapping[ObjectKey, RouteEntry],
+    claims: Mapping[ObjectKey, RouteClaim],
+    created: Callable[[ObjectKey], int],
+    fallback: Callable[[ObjectKey], RouteEntry | None],
+) -> SettledRoutes:
+    """Give each claim to its oldest route; a route that loses keeps its last good form (`fallback`) where that is free.
+
+    `claims` are those of `contents`; `created` is the age of an object in seconds since the epoch.
+    """
+    if not _any_rivals(claims.values()):
+        return SettledRoutes(contents, {})
     owners: dict[str, ObjectKey] = {}
-    contents: dict[ObjectKey, RouteEntry] = {}
+    served: dict[ObjectKey, RouteEntry] = {}
     errors: dict[ObjectKey, tuple[Finding, ...]] = {}
-    for key in sorted(candidates, key=lambda key: (candidates[key].created, key.namespace, key.name)):
-        candidate = candidates[key]
-        form, claim = candidate.content, candidate.claim
+    for key in sorted(contents, key=lambda key: (created(key), key.namespace, key.name)):
+        form: RouteEntry | None = contents[key]
+        claim = claims[key]
         if lost := _lost(claim, owners):
             errors[key] = _explain(key, lost)
-            if candidate.fallback is None:
-                continue
-            form = candidate.fallback
-            claim = claim_of(form)
-            if _lost(claim, owners):
-                continue
-        contents[key] = form
-        owners.update(dict.fromkeys(claim, key))
-    return SettledRoutes(contents, errors)
+            form = fallback(key)
+            claim = claim_of(form) if form is not None else ()
+        if form is not None and owners.keys().isdisjoint(claim):
+            served[key] = form
+            owners.update(dict.fromkeys(claim, key))
+    return SettledRoutes(served, errors)
 
 
-def _any_rivals(candidates: Mapping[ObjectKey, RouteCandidate]) -> bool:
-    claims: set[str] = set()
-    expected = 0
-    for candidate in candidates.values():
-        claims.update(candidate.claim)
-        expected += len(candidate.claim)
-    return len(claims) != expected
+def _any_rivals(claims: Collection[RouteClaim]) -> bool:
+    distinct: set[str] = set()
+    for claim in claims:
+        distinct.update(claim)
+    return len(distinct) != sum(map(len, claims))
 
 
 def _lost(claim: RouteClaim, owners: Mapping[str, ObjectKey]) -> dict[ObjectKey, str]:

@@ -6,9 +6,9 @@ Everything here is a function of the inputs it is stored with; holding a Memo ch
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tidegate_dataplane.snapshot.entries import BackendEntry, ConsumerEntry, RouteEntry
+from tidegate_dataplane.snapshot.entries import BackendEntry, ConsumerEntry, PolicyEntry, QuotaEntry, RouteEntry
 from tidegate_operator.compile.accept import Judged
-from tidegate_operator.compile.attach import Attached, Attachments
+from tidegate_operator.compile.attach import Attached, Attaching, Attachments, PolicyOutline
 from tidegate_operator.compile.buckets import ShardEncoder
 from tidegate_operator.compile.claims import RouteClaim
 from tidegate_operator.compile.compiled import AnyEntry
@@ -27,6 +27,16 @@ class LoweredRoute:
     resolution: Resolution
     attached: Attached
     entry: RouteEntry
+
+
+@dataclass(frozen=True, slots=True)
+class AttachingContent:
+    """A policy or quota, what of it decides attachments, and the routes that it names."""
+
+    content: PolicyEntry | QuotaEntry
+    policy: Attaching[PolicyOutline] | None
+    quota: Attaching[str] | None
+    routes: tuple[ObjectKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,7 @@ class Memo:
         self.facts: Facts | None = None
         self.judged: Mapping[ObjectKey, Judged] = {}
         self.free_claims: Mapping[ObjectKey, RouteClaim] = {}
+        self.attaching: Mapping[ObjectKey, AttachingContent] = {}
         self.attachments: Attachments | None = None
         self.routes: Mapping[ObjectKey, LoweredRoute] = {}
         self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}

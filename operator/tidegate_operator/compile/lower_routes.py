@@ -1,0 +1,89 @@
+"""Routes: rival claims settled, targets resolved, policies and quotas attached."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tidegate_dataplane.snapshot.entries import BackendEntry, RouteEntry
+from tidegate_operator.compile.accept import Judged
+from tidegate_operator.compile.attach import Attached, Attachments
+from tidegate_operator.compile.claims import SettledRoutes, claim_of, settle_routes
+from tidegate_operator.compile.forms import Forms, Past
+from tidegate_operator.compile.lowered import Lowered
+from tidegate_operator.compile.memo import LoweredRoute, Memo
+from tidegate_operator.compile.resolve import Absence, Backends, resolve_targets
+from tidegate_operator.world import ObjectKey
+
+
+def lower_routes(
+    forms: Forms,
+    judged: Mapping[ObjectKey, Judged],
+    attachments: Attachments,
+    past: Past,
+    memo: Memo,
+    out: Lowered,
+) -> None:
+    """Put every route in force that is not in conflict."""
+    settled = _settle(forms, judged, past, memo)
+    out.errors.update(settled.errors)
+    backends = _backends(forms)
+    lowered: dict[ObjectKey, LoweredRoute] = {}
+    known = memo.routes
+    for key, content in settled.contents.items():
+        attached = attachments.of(key.namespace, key.name)
+        route = lowered[key] = _lower(content, backends, attached, known.get(key))
+        out.entries[key] = route.entry
+        if route.resolution.unresolved:
+            out.unresolved[key] = route.resolution.unresolved
+    memo.routes = lowered
+
+
+def _settle(forms: Forms, judged: Mapping[ObjectKey, Judged], past: Past, memo: Memo) -> SettledRoutes:
+    claims = {
+        key: known.claim if (known := judged[key]).content is content else claim_of(content)
+        for key, content in forms.routes.items()
+    }
+    if claims == memo.free_claims:
+        return SettledRoutes(forms.routes, {})
+
+    def fallback(key: ObjectKey) -> RouteEntry | None:
+        entry = past.fallback(key)
+        return entry if isinstance(entry, RouteEntry) else None
+
+    settled = settle_routes(forms.routes, claims, past.created, fallback)
+    memo.free_claims = {} if settled.errors else claims
+    return settled
+
+
+def _backends(forms: Forms) -> dict[str, BackendEntry | Absence]:
+    states: dict[str, BackendEntry | Absence] = {}
+    for key, absence in forms.absent_backends.items():
+        states[f"{key.namespace}/{key.name}"] = absence
+    for key, content in forms.backends.items():
+        states[f"{key.namespace}/{key.name}"] = content
+    return states
+
+
+def _lower(content: RouteEntry, backends: Backends, attached: Attached, known: LoweredRoute | None) -> LoweredRoute:
+    names = known.backends if known is not None and known.content is content else _names(content)
+    found = tuple([backends.get(name) for name in names])
+    if known is not None and known.content is content and known.found == found:
+        if known.attached is attached or known.attached == attached:
+            return known
+        resolution = known.resolution
+    else:
+        resolution = resolve_targets(content, backends)
+    entry = msgspec.structs.replace(
+        content,
+        targets=resolution.targets,
+        policies=attached.policies,
+        quotas=attached.quotas,
+        unavailable=attached.unavailable,
+    )
+    if known is not None and known.entry == entry:
+        entry = known.entry
+    return LoweredRoute(content, names, found, resolution, attached, entry)
+
+
+def _names(content: RouteEntry) -> tuple[str, ...]:
+    return tuple(target.backend for target in content.targets)
