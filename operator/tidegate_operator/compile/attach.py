@@ -5,7 +5,7 @@ exception is explicit: a section of a policy with strength Default yields to the
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Generic, NamedTuple, TypeVar
@@ -22,6 +22,7 @@ from tidegate_dataplane.snapshot.entries import (
 )
 from tidegate_operator.world import ObjectKey
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -79,9 +80,12 @@ class _Index(Generic[T]):
 
 
 class Attachments:
-    """Answers what is attached to a route, and remembers its answers."""
+    """Answers what is attached to a route, and remembers its answers.
 
-    def __init__(self, inputs: AttachInputs) -> None:
+    Answers of `former`, for earlier inputs, are taken over where nothing that they follow from has changed.
+    """
+
+    def __init__(self, inputs: AttachInputs, former: "Attachments | None" = None) -> None:
         self.inputs = inputs
         platform = inputs.platform_namespace
         self._policies = _index(inputs.policies.values(), platform)
@@ -89,6 +93,8 @@ class Attachments:
         self._unavailable = _index(inputs.unavailable.values(), platform)
         self._answers: dict[tuple[str, str], Attached] = {}
         self._plain: dict[str, Attached] = {}
+        if former is not None:
+            self._take_over(former)
 
     def of(self, namespace: str, name: str) -> Attached:
         """What is attached to the route `namespace/name`."""
@@ -96,6 +102,27 @@ class Attachments:
         if answer is None:
             answer = self._answers[(namespace, name)] = self._find(namespace, name)
         return answer
+
+    def forget_beyond(self, count: int) -> None:
+        """Drop all remembered answers when there are more than `count`: routes come and go under ever new names."""
+        if len(self._answers) > count:
+            self._answers.clear()
+
+    def _take_over(self, former: "Attachments") -> None:
+        pairs = (
+            (self._policies, former._policies),
+            (self._quotas, former._quotas),
+            (self._unavailable, former._unavailable),
+        )
+        if any(new.gateway != old.gateway for new, old in pairs):
+            return
+        namespaces = {namespace for new, old in pairs for namespace in _differing(new.namespaces, old.namespaces)}
+        routes = {route for new, old in pairs for route in _differing(new.routes, old.routes)}
+        self._answers = {
+            route: answer
+            for route, answer in former._answers.items()
+            if route[0] not in namespaces and route not in routes
+        }
 
     def _find(self, namespace: str, name: str) -> Attached:
         policies = self._policies.at(namespace, name)
@@ -121,10 +148,15 @@ def outline(policy: PolicyEntry) -> PolicyOutline:
     return PolicyOutline(policy.source.key, policy.strength, policy.mode, sections)
 
 
+def _differing(new: Mapping[K, Sequence[object]], old: Mapping[K, Sequence[object]]) -> set[K]:
+    return {key for key in new.keys() | old.keys() if new.get(key) != old.get(key)}
+
+
 def _index(items: Iterable[Attaching[T]], platform_namespace: str) -> _Index[T]:
     index: _Index[T] = _Index()
     for attaching in items:
-        for reference in dict.fromkeys(attaching.refs):
+        refs = attaching.refs if len(attaching.refs) == 1 else tuple(dict.fromkeys(attaching.refs))
+        for reference in refs:
             match reference.kind:
                 case TargetKind.AI_ROUTE:
                     index.routes[(attaching.namespace, reference.name)].append(attaching.item)

@@ -29,7 +29,7 @@ def lower_attaching(
         },
     )
     if memo.attachments is None or memo.attachments.inputs != inputs:
-        memo.attachments = Attachments(inputs)
+        memo.attachments = Attachments(inputs, memo.attachments)
     return memo.attachments
 
 

@@ -27,15 +27,19 @@ def lower_routes(
     settled = _settle(forms, judged, past, memo)
     out.errors.update(settled.errors)
     backends = _backends(forms)
+    stable = memo.lowered_with == (attachments, backends)
     lowered: dict[ObjectKey, LoweredRoute] = {}
-    known = memo.routes
+    former = memo.routes
     for key, content in settled.contents.items():
-        attached = attachments.of(key.namespace, key.name)
-        route = lowered[key] = _lower(content, backends, attached, known.get(key))
+        route = former.get(key)
+        if not stable or route is None or route.content is not content:
+            route = _lower(content, backends, attachments.of(key.namespace, key.name), route)
+        lowered[key] = route
         out.entries[key] = route.entry
         if route.resolution.unresolved:
             out.unresolved[key] = route.resolution.unresolved
-    memo.routes = lowered
+    attachments.forget_beyond(2 * len(lowered) + 1_000)
+    memo.routes, memo.lowered_with = lowered, (attachments, backends)
 
 
 def _settle(forms: Forms, judged: Mapping[ObjectKey, Judged], past: Past, memo: Memo) -> SettledRoutes:

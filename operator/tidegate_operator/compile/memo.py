@@ -12,7 +12,7 @@ from tidegate_operator.compile.attach import Attached, Attaching, Attachments, P
 from tidegate_operator.compile.buckets import ShardEncoder
 from tidegate_operator.compile.claims import RouteClaim
 from tidegate_operator.compile.compiled import AnyEntry
-from tidegate_operator.compile.resolve import Absence, Resolution
+from tidegate_operator.compile.resolve import Absence, Backends, Resolution
 from tidegate_operator.verdicts import Finding
 from tidegate_operator.world import Facts, ObjectKey
 
@@ -61,6 +61,8 @@ class Memo:
         self.free_claims: Mapping[ObjectKey, RouteClaim] = {}
         self.attaching: Mapping[ObjectKey, AttachingContent] = {}
         self.attachments: Attachments | None = None
+        # What `routes` were lowered with: while it stays the same, only a route's own content can change it.
+        self.lowered_with: tuple[Attachments, Backends] | None = None
         self.routes: Mapping[ObjectKey, LoweredRoute] = {}
         self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}
         self.free_consumers: Mapping[ObjectKey, ConsumerEntry] = {}
