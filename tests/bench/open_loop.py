@@ -8,28 +8,28 @@ time, and its latency counts from then: a request that waited for a free connect
 from __future__ import annotations
 
 import argparse
-import asyncio
+import http
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
-from collections import deque
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import uvloop
 
 from bench.cores import LOAD_CORE, pinned
 from bench.figures import percentile
 from bench.keepalive import answer_length, answer_status, request_bytes
 from bench.wrk import Call, Load
 
-# Requests that fall due within one tick are sent together. Seconds.
-_TICK = 0.001
-_DRAIN = 10.0
+# Seconds.
+_DRAIN = 5.0
+_TIMEOUT = 5.0
+_LOST = 0
 
 
 @dataclass(frozen=True)
@@ -54,97 +54,106 @@ def run_open_loop(call: Call, *, rate: int, connections: int, seconds: float) ->
     return Load(**json.loads(ended.stdout))
 
 
-class Caller(asyncio.Protocol):
-    """One keep-alive connection with at most one request on it."""
+class _Connection:
+    """One keep-alive connection with at most one request on it; `due` is that request's planned time."""
 
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
         self._data = bytearray()
-        self._due = 0.0
-        self._transport: asyncio.Transport | None = None
+        self.due: float | None = None
+        self.socket: socket.socket | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._driver.free(self)
+    def send(self, request: bytes, due: float) -> bool:
+        """Post `request`; False when the server cannot be reached."""
+        try:
+            if self.socket is None:
+                self.socket = socket.create_connection(self._address, _TIMEOUT)
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.sendall(request)
+        except OSError:
+            self.close()
+            return False
+        self.due = due
+        return True
 
-    def send(self, request: bytes, due: float) -> None:
-        """Post `request`, which was planned for the loop time `due`."""
-        assert self._transport is not None
-        self._due = due
-        self._data.clear()
-        self._transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
+    def receive(self) -> int | None:
+        """Read what is there; the status once the answer is complete, 0 when the connection ended, else None."""
+        assert self.socket is not None
+        try:
+            received = self.socket.recv(65536)
+        except OSError:
+            received = b""
+        if not received:
+            self.close()
+            return _LOST
+        self._data += received
         length = answer_length(self._data)
         if length is None or len(self._data) < length:
-            return
-        self._driver.answered(self, self._due, answer_status(self._data))
-        self._due = 0.0
+            return None
+        status = answer_status(self._data)
+        self._data.clear()
+        return status
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._driver.lost(in_flight=self._due > 0)
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+        self._data.clear()
 
 
-class Driver:
-    """Sends what is due on whatever connection is free."""
+class OpenLoop:
+    """Sends what is due on whatever connection is free. select() waits with the precision that asyncio's loops lack."""
 
-    def __init__(self, call: Call, *, rate: int, seconds: float) -> None:
-        self._call = call
+    def __init__(self, call: Call, *, rate: int, connections: int, seconds: float) -> None:
+        parts = urlsplit(call.url)
+        address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._request = request_bytes(call)
         self._rate, self._planned = rate, round(rate * seconds)
-        self._free: deque[Caller] = deque()
-        self._waiting: deque[float] = deque()
+        self._free = [_Connection(address) for _ in range(connections)]
+        self._busy: dict[socket.socket, _Connection] = {}
         self._latencies: list[float] = []
         self._errors = 0
-        self._all_answered = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
 
-    async def run(self, connections: int) -> Tally:
-        """Open the connections, send everything on time, and wait for the last answers."""
-        for _ in range(connections):
-            await self._connect()
-        began = self._loop.time()
+    def run(self) -> Tally:
+        """Send everything on time and wait for the last answers."""
+        began = time.perf_counter()
+        give_up = began + self._planned / self._rate + _DRAIN
         sent = 0
-        while sent < self._planned:
-            now = self._loop.time()
-            while sent < self._planned and (due := began + sent / self._rate) <= now:
-                self._waiting.append(due)
+        while len(self._latencies) + self._errors < self._planned:
+            now = time.perf_counter()
+            if now > give_up:
+                break
+            while sent < self._planned and self._free and (due := began + sent / self._rate) <= now:
+                self._send(due)
                 sent += 1
-            self._flush()
-            await asyncio.sleep(_TICK)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._all_answered.wait(), _DRAIN)
-        unanswered = self._planned - len(self._latencies) - self._errors
-        return Tally(self._planned, self._errors + unanswered, self._latencies)
+            until = give_up if sent == self._planned or not self._free else began + sent / self._rate
+            self._receive(max(until - time.perf_counter(), 0.0))
+        for connection in (*self._free, *self._busy.values()):
+            connection.close()
+        return Tally(self._planned, self._planned - len(self._latencies), self._latencies)
 
-    def free(self, caller: Caller) -> None:
-        """The connection has nothing on it."""
-        self._free.append(caller)
-        self._flush()
-
-    def answered(self, caller: Caller, due: float, status: int) -> None:
-        """An answer is complete."""
-        if status == 200:
-            self._latencies.append(self._loop.time() - due)
+    def _send(self, due: float) -> None:
+        connection = self._free.pop()
+        if connection.send(self._request, due):
+            assert connection.socket is not None
+            self._busy[connection.socket] = connection
         else:
             self._errors += 1
-        if len(self._latencies) + self._errors >= self._planned:
-            self._all_answered.set()
-        self.free(caller)
+            self._free.append(connection)
 
-    def lost(self, *, in_flight: bool) -> None:
-        """The server closed a connection; with a request on it, that request failed."""
-        self._errors += in_flight
-
-    def _flush(self) -> None:
-        while self._waiting and self._free:
-            self._free.popleft().send(self._request, self._waiting.popleft())
-
-    async def _connect(self) -> None:
-        parts = urlsplit(self._call.url)
-        await self._loop.create_connection(lambda: Caller(self), parts.hostname or "127.0.0.1", parts.port or 80)
+    def _receive(self, seconds: float) -> None:
+        readable, _, _ = select.select(list(self._busy), [], [], seconds)
+        for each in readable:
+            connection = self._busy[each]
+            status = connection.receive()
+            if status is None:
+                continue
+            if status == http.HTTPStatus.OK and connection.due is not None:
+                self._latencies.append(time.perf_counter() - connection.due)
+            else:
+                self._errors += 1
+            del self._busy[each]
+            self._free.append(connection)
 
 
 def load_of(tally: Tally, seconds: float) -> dict[str, float | int]:
@@ -172,12 +181,8 @@ def main() -> int:
     options = arguments.parse_args()
     headers: Mapping[str, str] = json.loads(os.environ.get("BENCH_HEADERS", "{}"))
     call = Call(options.url, options.body, headers)
-
-    async def run() -> Tally:
-        driver = Driver(call, rate=options.rate, seconds=options.seconds)
-        return await driver.run(options.connections)
-
-    print(json.dumps(load_of(uvloop.run(run()), options.seconds)))
+    loop = OpenLoop(call, rate=options.rate, connections=options.connections, seconds=options.seconds)
+    print(json.dumps(load_of(loop.run(), options.seconds)))
     return 0
 
 
