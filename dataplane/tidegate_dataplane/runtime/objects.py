@@ -1,22 +1,23 @@
 """The compiled objects of a Runtime. Built by `runtime.build`, read by the engine and the proxy, never changed."""
 
-from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
 from tidegate_dataplane.expressions import Program
-from tidegate_dataplane.ledger.demand import Allowance, RateLimit
+from tidegate_dataplane.ledger.demand import Window
 from tidegate_dataplane.snapshot.entries import (
     BackendEntry,
     ConsumerEntry,
     Effect,
     Method,
     Operation,
-    QuotaEntry,
     QuotaScope,
     RateLimitScope,
     RouteEntry,
     Source,
+    Unavailable,
+    Unit,
 )
 
 
@@ -47,7 +48,7 @@ class Names:
         return self.everything or name in self.exact or name.startswith(self.prefixes)
 
 
-class Rule(Struct, frozen=True, gc=False):
+class Rule(Struct, frozen=True, eq=False):
     """An authorization rule; None means any. The cheap conditions come first, `program` last."""
 
     ref: RuleRef
@@ -59,18 +60,23 @@ class Rule(Struct, frozen=True, gc=False):
 
 
 class Bucket(Struct, frozen=True, gc=False):
-    """A rate limit of a policy."""
+    """A rate limit of a policy; `rate` is in requests a second.
+
+    The keys of its counters are `key` and then the value of the scope.
+    """
 
     ref: RuleRef
     per: RateLimitScope
-    limit: RateLimit
+    burst: int
+    rate: float
     key: str
+    shadow: bool
 
 
-class Policy(Struct, frozen=True):
+class Policy(Struct, frozen=True, eq=False):
     """A policy. A section that is None is absent."""
 
-    source: Source
+    ref: RuleRef
     shadow: bool
     methods: frozenset[Method] | None
     deny: tuple[Rule, ...]
@@ -79,33 +85,34 @@ class Policy(Struct, frozen=True):
 
 
 class QuotaLimit(Struct, frozen=True, gc=False):
-    """One limit of a quota."""
+    """One limit of a quota; the keys of its counters are `key` and then the value of the scope."""
 
     ref: RuleRef
-    allowance: Allowance
+    unit: Unit
+    amount: int
+    window: Window
     blocks: bool
     key: str
 
 
-class Quota(Struct, frozen=True):
+class Quota(Struct, frozen=True, eq=False):
     """A quota; empty `tiers` and `teams` mean every consumer."""
 
-    source: Source
-    entry: QuotaEntry
+    ref: RuleRef
     per: QuotaScope
     tiers: frozenset[str]
     teams: frozenset[str]
     limits: tuple[QuotaLimit, ...]
 
 
-class Backend(Struct, frozen=True):
+class Backend(Struct, frozen=True, eq=False):
     """A place where models live; `entry` says how to speak to it."""
 
     key: str
     entry: BackendEntry
 
 
-class Target(Struct, frozen=True):
+class Target(Struct, frozen=True, eq=False):
     """Where a request may go. An empty `model` passes the asked-for name on."""
 
     backend: Backend
@@ -114,64 +121,107 @@ class Target(Struct, frozen=True):
     priority: int
 
 
-class Tier(Struct, frozen=True):
-    """The usable targets of one priority; `bounds` are their cumulative shares of 1.0."""
+class Tier(Struct, frozen=True, eq=False):
+    """The usable targets of one priority: for each possible first choice, all of them in the order of trying.
 
-    targets: tuple[Target, ...]
-    bounds: tuple[float, ...]
-
-
-class Guard(Struct, frozen=True):
-    """What the attached policies of one mode (Enforce or Shadow) say about a route, folded.
-
-    `methods` is None when no policy has an authentication section. `deny` holds every Deny rule, `allow` one tuple of
-    Allow rules for each policy that has any.
+    `bounds` are the cumulative shares of 1.0 of the first choices.
     """
 
+    bounds: tuple[float, ...]
+    orders: tuple[tuple[Target, ...], ...]
+
+
+class Gate(Struct, frozen=True, gc=False):
+    """The authentication section of one policy."""
+
+    ref: RuleRef
+    methods: frozenset[Method]
+
+
+class Guard(Struct, frozen=True, eq=False):
+    """What the attached policies of one mode (Enforce or Shadow) say about a route, folded.
+
+    `methods` are those that every gate accepts, None when there is no gate. `deny` holds every Deny rule, `allow` one
+    group for each policy that has Allow rules: its own reference, and the rules. `by_address` are those of the buckets
+    whose counters are known only when a call comes.
+    """
+
+    gates: tuple[Gate, ...]
     methods: frozenset[Method] | None
-    methods_refs: tuple[tuple[RuleRef, frozenset[Method]], ...]
     deny: tuple[Rule, ...]
-    allow: tuple[tuple[Rule, ...], ...]
+    allow: tuple[tuple[RuleRef, tuple[Rule, ...]], ...]
     buckets: tuple[Bucket, ...]
+    by_address: tuple[Bucket, ...]
 
 
 class Route(Struct, frozen=True, eq=False):
-    """An effective route: its entry, its usable targets, and what guards it."""
+    """An effective route: its entry, its usable targets, and what guards it.
+
+    `admits` are the namespaces whose consumers may come in, None means all. `unavailable` says why every call is
+    answered 503, if it is.
+    """
 
     key: str
-    source: Source
-    entry: RouteEntry
     ref: RuleRef
+    entry: RouteEntry
     namespace: str
+    admits: frozenset[str] | None
+    unavailable: tuple[Unavailable, ...]
     tiers: tuple[Tier, ...]
-    single: tuple[Target, ...] | None
-    admits_all: bool
-    admits: frozenset[str]
     guard: Guard
     shadow: Guard | None
     quotas: tuple[Quota, ...]
     timeout: float
     stream_idle_timeout: float
-    variables: Mapping[str, str]
+    variables: dict[str, object]
 
 
-class Consumer(Struct, frozen=True, eq=False):
-    """Who calls. The anonymous consumer has an empty key and name."""
+class Consumer(Struct, frozen=True, eq=False, gc=False):
+    """Who calls. The anonymous consumer has an empty key, name and namespace."""
 
     key: str
-    name: str
+    entry: ConsumerEntry
     namespace: str
-    team: str
-    tier: str
     roles: frozenset[str]
-    suspended: bool
-    entry: ConsumerEntry | None
+
+    @property
+    def name(self) -> str:
+        return self.entry.source.name
+
+    @property
+    def team(self) -> str:
+        return self.entry.team
+
+    @property
+    def tier(self) -> str:
+        return self.entry.tier
+
+    @property
+    def variables(self) -> dict[str, object]:
+        """Its members as expressions see them."""
+        entry = self.entry
+        return {
+            "name": entry.source.name,
+            "namespace": self.namespace,
+            "type": entry.type,
+            "team": entry.team,
+            "tier": entry.tier,
+            "roles": entry.roles,
+            "attributes": entry.attributes,
+        }
 
 
-class Credential(Struct, frozen=True, gc=False):
-    """An API key of a consumer; times are seconds since the epoch."""
+class Credential(Struct, frozen=True, eq=False, gc=False):
+    """An API key of a consumer; times are seconds since the epoch.
+
+    `rivals` are the credentials of other consumers with the same key: the consumer that was there first has it.
+    """
 
     name: str
     consumer: Consumer
     not_before: float
     not_after: float
+    rivals: tuple["Credential", ...] = ()
+
+
+ANONYMOUS: Final = Consumer("", ConsumerEntry(Source("", "", 0), type=""), "", frozenset())

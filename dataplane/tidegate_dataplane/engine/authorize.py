@@ -1,0 +1,136 @@
+"""Whether the rules of the attached policies let a call in.
+
+Policies only tighten: one Deny rule that matches refuses, and of every policy that has Allow rules one must match. An
+expression without a truth value lets nobody in: an Allow rule does not match, a Deny rule does.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from tidegate_dataplane.engine.call import Call
+from tidegate_dataplane.engine.decision import Step, Verdict
+from tidegate_dataplane.expressions import EvaluationError
+from tidegate_dataplane.runtime.objects import Consumer, Guard, Route, Rule, RuleRef
+from tidegate_dataplane.snapshot.entries import Effect
+
+
+class Subject(Struct, gc=False):
+    """A call on a route by a consumer, as rules see it; `variables` is made when an expression first asks for it."""
+
+    call: Call
+    route: Route
+    consumer: Consumer
+    now: float
+    made: dict[str, Any] | None = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        if self.made is None:
+            call = self.call
+            self.made = {
+                "request": {
+                    "model": call.model,
+                    "operation": call.operation.value,
+                    "path": call.path,
+                    "host": call.host,
+                    "headers": call.headers,
+                    "address": call.address,
+                    "bodyBytes": call.body_bytes,
+                },
+                "consumer": self.consumer.variables,
+                "route": self.route.variables,
+                "now": self.now,
+            }
+        return self.made
+
+
+class Ruling(Struct, frozen=True, gc=False):
+    """What the rules came to: `refused` names the rule (or the policy without a matching Allow rule), `allowed` the
+    last Allow rule that was needed and matched."""
+
+    refused: RuleRef | None
+    allowed: RuleRef | None
+
+
+_OPEN = Ruling(None, None)
+
+
+def authorize(guard: Guard, subject: Subject, trace: list[Step] | None = None, *, shadow: bool = False) -> Ruling:
+    """The first refusal, or the rule that let in."""
+    for rule in guard.deny:
+        if _matches(rule, subject, trace, shadow):
+            return Ruling(rule.ref, None)
+    if not guard.allow:
+        return _OPEN
+    allowed: RuleRef | None = None
+    for policy, rules in guard.allow:
+        for rule in rules:
+            if _matches(rule, subject, trace, shadow):
+                allowed = rule.ref
+                break
+        else:
+            if trace is not None:
+                saw = "none of its Allow rules matches"
+                trace.append(Step("authorization", str(policy), policy.generation, "", saw, Verdict.DENIED, shadow))
+            return Ruling(policy, None)
+    return Ruling(None, allowed)
+
+
+def _matches(rule: Rule, subject: Subject, trace: list[Step] | None, shadow: bool) -> bool:
+    if trace is not None:
+        return _traced(rule, subject, trace, shadow)
+    return _cheap(rule, subject) and (rule.program is None or _holds(rule, subject))
+
+
+def _cheap(rule: Rule, subject: Subject) -> bool:
+    if rule.roles is not None and rule.roles.isdisjoint(subject.consumer.roles):
+        return False
+    if rule.operations is not None and subject.call.operation not in rule.operations:
+        return False
+    return rule.models is None or rule.models.match(subject.call.model)
+
+
+def _holds(rule: Rule, subject: Subject) -> bool:
+    program = rule.program
+    if program is None:
+        return True
+    try:
+        return program.evaluate(subject.variables)
+    except EvaluationError:
+        return rule.effect is Effect.DENY
+
+
+def _traced(rule: Rule, subject: Subject, trace: list[Step], shadow: bool) -> bool:
+    matches = _cheap(rule, subject) and _holds(rule, subject)
+    saw, verdict = _saw(rule, subject, matches)
+    trace.append(
+        Step(
+            "authorization", f"{rule.ref.kind} {rule.ref.key}", rule.ref.generation, rule.ref.rule, saw, verdict, shadow
+        )
+    )
+    return matches
+
+
+def _saw(rule: Rule, subject: Subject, matches: bool) -> tuple[str, Verdict]:
+    call, consumer = subject.call, subject.consumer
+    if rule.roles is not None and rule.roles.isdisjoint(consumer.roles):
+        return f"the caller has {_list(consumer.roles)}, the rule names {_list(rule.roles)}", Verdict.NO_MATCH
+    if rule.operations is not None and call.operation not in rule.operations:
+        return f"operation {call.operation} is not among {_list(rule.operations)}", Verdict.NO_MATCH
+    if rule.models is not None and not rule.models.match(call.model):
+        return f"model '{call.model}' is not among the rule's", Verdict.NO_MATCH
+    verdict = Verdict.NO_MATCH
+    if matches:
+        verdict = Verdict.DENIED if rule.effect is Effect.DENY else Verdict.ACCEPTED
+    if rule.program is None:
+        return "all conditions hold", verdict
+    try:
+        value = rule.program.evaluate(subject.variables)
+    except EvaluationError as error:
+        return f"({rule.program.source}) has no value: {error}", Verdict.DENIED if matches else Verdict.ERROR
+    return f"({rule.program.source}) is {str(value).lower()}", verdict
+
+
+def _list(names: frozenset[Any]) -> str:
+    return f"[{', '.join(sorted(str(name) for name in names))}]"

@@ -1,0 +1,88 @@
+"""Every way to say no, in OpenAI's error terms. Messages say what to do next, and nothing about what is not theirs."""
+
+import math
+from typing import Final
+
+from tidegate_dataplane.engine.decision import Denial
+from tidegate_dataplane.ledger.demand import Excess
+from tidegate_dataplane.runtime.objects import Route, RuleRef
+
+_AUTHENTICATION: Final = "authentication_error"
+_PERMISSION: Final = "permission_error"
+_SERVER: Final = "server_error"
+_SHOWN: Final = 128
+
+NO_KEY: Final = Denial(
+    401, "invalid_api_key", _AUTHENTICATION, "No API key was given: send it as 'Authorization: Bearer KEY'."
+)
+UNKNOWN_KEY: Final = Denial(
+    401, "invalid_api_key", _AUTHENTICATION, "The API key is not valid: check it, or ask its owner for a current one."
+)
+SEVERAL_KEYS: Final = Denial(
+    401, "invalid_api_key", _AUTHENTICATION, "Different API keys were given: send one key, in one header."
+)
+EARLY_KEY: Final = Denial(
+    401, "invalid_api_key", _AUTHENTICATION, "The API key is not valid yet: use the key that was in use before it."
+)
+EXPIRED_KEY: Final = Denial(
+    401, "invalid_api_key", _AUTHENTICATION, "The API key has expired: ask its owner for a current one."
+)
+SUSPENDED: Final = Denial(
+    403, "consumer_suspended", _PERMISSION, "This consumer is suspended: ask the owner of its AIConsumer to resume it."
+)
+
+
+def model_not_found(model: str) -> Denial:
+    """The same words whether the model does not exist or belongs to somebody else."""
+    message = (
+        f"The model '{model[:_SHOWN]}' does not exist or you do not have access to it: GET the models list for yours."
+    )
+    return Denial(404, "model_not_found", "invalid_request_error", message, param="model")
+
+
+def method_not_accepted(ref: RuleRef | None) -> Denial:
+    if ref is None:
+        message = "No policy of this route says how callers prove who they are: ask its owner to attach one."
+    else:
+        message = f"{ref} does not accept this way of authentication."
+    return Denial(401, "method_not_accepted", _AUTHENTICATION, message, rule=ref)
+
+
+def forbidden(rule: RuleRef) -> Denial:
+    """A Deny rule matched, or no Allow rule of a policy did (then `rule` names the policy only)."""
+    if rule.rule:
+        message = f"{rule} refuses this call: ask the policy's owner if you need access."
+    else:
+        message = f"No rule of {rule} allows this call: ask the policy's owner if you need access."
+    return Denial(403, "permission_denied", _PERMISSION, message, rule=rule)
+
+
+def policy_unavailable(route: Route) -> Denial:
+    what = route.unavailable[0]
+    message = f"{what.kind} {what.key} applies here and has never been valid: its owner must correct it; retry later."
+    return Denial(503, "policy_unavailable", _SERVER, message, rule=RuleRef(what.kind, what.key, 0), retry_after=5.0)
+
+
+def backend_unavailable(route: Route) -> Denial:
+    message = f"{route.ref} has no usable backend: its owner must correct its targets; retry later."
+    return Denial(503, "backend_unavailable", _SERVER, message, rule=route.ref, retry_after=5.0)
+
+
+def limit_exceeded(excess: Excess) -> Denial:
+    """The ledger refused: 429, with the wait that would help, if any does."""
+    demand = excess.demand
+    rule = RuleRef(demand.kind, demand.object, demand.generation, demand.name)
+    if excess.retry_after == math.inf:
+        message = (
+            f"{demand} allows {excess.limit} in all and this call may need {excess.asked}: "
+            "shorten the prompt or ask for fewer tokens (max_tokens)."
+        )
+        return Denial(429, "quota_exceeded", "rate_limit_error", message, rule=rule)
+    wait = max(1, math.ceil(excess.retry_after))
+    if demand.window is None:
+        message = f"{demand} is reached: retry in {wait} s."
+        return Denial(429, "rate_limit_exceeded", "rate_limit_error", message, rule=rule, retry_after=wait)
+    message = (
+        f"{demand} is used up ({excess.used} of {excess.limit}, this call may need {excess.asked}): retry in {wait} s."
+    )
+    return Denial(429, "quota_exceeded", "rate_limit_error", message, rule=rule, retry_after=wait)

@@ -1,0 +1,25 @@
+"""Who calls."""
+
+from hashlib import sha256
+
+from tidegate_dataplane.engine import denials
+from tidegate_dataplane.engine.decision import Denial
+from tidegate_dataplane.runtime.build import Runtime
+from tidegate_dataplane.runtime.objects import Credential
+
+
+def identify(runtime: Runtime, keys: tuple[str, ...], now: float) -> Credential | Denial | None:
+    """The credential that was presented, why it is refused, or None when there is none."""
+    if not keys:
+        return None
+    key = keys[0]
+    if len(keys) > 1 and any(other != key for other in keys):
+        return denials.SEVERAL_KEYS
+    credential = runtime.credentials.get(sha256(key.encode("utf-8", "surrogatepass")).digest())
+    if credential is None:
+        return denials.UNKNOWN_KEY
+    if now < credential.not_before:
+        return denials.EARLY_KEY
+    if now >= credential.not_after:
+        return denials.EXPIRED_KEY
+    return denials.SUSPENDED if credential.consumer.entry.suspended else credential

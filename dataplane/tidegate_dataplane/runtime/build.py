@@ -1,0 +1,157 @@
+"""Snapshot to Runtime, the whole of it or only what changed. Pure; the result is swapped in as one attribute."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from tidegate_dataplane.ledger.demand import Demand
+from tidegate_dataplane.runtime import credentials as credential_table
+from tidegate_dataplane.runtime import table as route_table
+from tidegate_dataplane.runtime.changes import Change, Changes, E, changes
+from tidegate_dataplane.runtime.lower import BuildError, lower_consumer, lower_policy, lower_quota
+from tidegate_dataplane.runtime.objects import Backend, Consumer, Credential, Policy, Quota, Route
+from tidegate_dataplane.runtime.routes import RouteBuilder
+from tidegate_dataplane.runtime.table import Table
+from tidegate_dataplane.snapshot.entries import BackendEntry, ClusterFacts, Index, RouteEntry, Shard
+
+T = TypeVar("T")
+
+_NO_CLUSTER: Final = ClusterFacts()
+
+
+class Runtime(Struct, frozen=True, eq=False):
+    """Everything a data plane needs to decide. Immutable, but for `plans`, which remembers what was worked out.
+
+    Maps are by object key ("namespace/name"), `credentials` by the SHA-256 of the API key.
+    """
+
+    index: Index
+    shards: Mapping[str, Shard]
+    backends: dict[str, Backend]
+    policies: dict[str, Policy]
+    quotas: dict[str, Quota]
+    consumers: dict[str, Consumer]
+    credentials: dict[bytes, Credential]
+    routes: dict[str, Route]
+    table: Table
+    plans: dict[str, tuple[Demand, ...]]
+
+    @property
+    def revision(self) -> int:
+        return self.index.revision
+
+    @property
+    def gateway(self) -> str:
+        return self.index.gateway
+
+    @property
+    def cluster(self) -> ClusterFacts:
+        return self.index.cluster
+
+
+EMPTY: Final = Runtime(Index(1, 0, "", _NO_CLUSTER, ()), {}, {}, {}, {}, {}, {}, {}, route_table.EMPTY, {})
+
+
+def build(index: Index, shards: Mapping[str, Shard], previous: Runtime | None = None) -> Runtime:
+    """Compile a snapshot; what is the same as in `previous` is kept.
+
+    `shards` maps names to decoded shards; those whose digest is the one in `previous` need not be there.
+    Raises BuildError; then the caller keeps `previous`.
+    """
+    base = previous or EMPTY
+    taken = _shards(index, shards, base)
+    gone = [shard for name, shard in base.shards.items() if taken.get(name) is not shard]
+    come = [shard for name, shard in taken.items() if base.shards.get(name) is not shard]
+    difference = changes(gone, come)
+    backends = _patched(base.backends, difference.backends, _lower_backend)
+    policies = _patched(base.policies, difference.policies, lower_policy)
+    quotas = _patched(base.quotas, difference.quotas, lower_quota)
+    consumers = _patched(base.consumers, difference.consumers, lower_consumer)
+    return Runtime(
+        index=index,
+        shards=taken,
+        backends=backends,
+        policies=policies,
+        quotas=quotas,
+        consumers=consumers,
+        credentials=_credentials(base, consumers, difference),
+        routes=_routes(base, RouteBuilder(policies, quotas, backends), difference),
+        table=_table(base.table, difference.routes),
+        plans={},
+    )
+
+
+def _shards(index: Index, shards: Mapping[str, Shard], base: Runtime) -> dict[str, Shard]:
+    known = {ref.name: ref.sha256 for ref in base.index.shards}
+    taken: dict[str, Shard] = {}
+    for ref in index.shards:
+        if known.get(ref.name) == ref.sha256:
+            taken[ref.name] = base.shards[ref.name]
+        elif ref.name in shards:
+            taken[ref.name] = shards[ref.name]
+        else:
+            raise BuildError(f"shard {ref.name} of revision {index.revision} is missing")
+    return taken
+
+
+def _lower_backend(entry: BackendEntry) -> Backend:
+    return Backend(entry.source.key, entry)
+
+
+def _patched(table: dict[str, T], change: Change[E], lower: Callable[[E], T]) -> dict[str, T]:
+    if not change:
+        return table
+    result = dict(table)
+    for key in change.removed:
+        del result[key]
+    for key, entry in change.added.items():
+        result[key] = lower(entry)
+    return result
+
+
+def _credentials(base: Runtime, consumers: dict[str, Consumer], difference: Changes) -> dict[bytes, Credential]:
+    change = difference.consumers
+    if not change:
+        return base.credentials
+    return credential_table.patched(
+        base.credentials, (base.consumers[key] for key in change.removed), (consumers[key] for key in change.added)
+    )
+
+
+def _routes(base: Runtime, builder: RouteBuilder, difference: Changes) -> dict[str, Route]:
+    """Routes that changed, and those that name something that changed, are joined anew."""
+    change = difference.routes
+    policies, quotas, backends = difference.policies.keys, difference.quotas.keys, difference.backends.keys
+    if not (change or policies or quotas or backends):
+        return base.routes
+    result = dict(base.routes)
+    for key in change.removed:
+        del result[key]
+    if policies or quotas or backends:
+        for key, route in result.items():
+            if _touched(route.entry, policies, quotas, backends):
+                result[key] = builder.build(route.entry)
+    for key, entry in change.added.items():
+        result[key] = builder.build(entry)
+    return result
+
+
+def _touched(entry: RouteEntry, policies: frozenset[str], quotas: frozenset[str], backends: frozenset[str]) -> bool:
+    return (
+        (bool(policies) and any(attachment.policy in policies for attachment in entry.policies))
+        or not quotas.isdisjoint(entry.quotas)
+        or (bool(backends) and any(target.backend in backends for target in entry.targets))
+    )
+
+
+def _table(table: Table, change: Change[RouteEntry]) -> Table:
+    """Most edits of a route leave its claims as they were, and then so is the table."""
+    same = {
+        key
+        for key, entry in change.added.items()
+        if key in change.removed and route_table.same_claims(entry, change.removed[key])
+    }
+    removed = [entry for key, entry in change.removed.items() if key not in same]
+    added = [entry for key, entry in change.added.items() if key not in same]
+    return route_table.patched(table, removed, added) if removed or added else table

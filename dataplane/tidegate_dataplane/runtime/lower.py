@@ -1,0 +1,164 @@
+"""One entry in, one compiled object out. Whatever can be worked out before a call comes is worked out here."""
+
+from functools import lru_cache
+
+from tidegate_dataplane.expressions import ExpressionError, Program, compile_expression
+from tidegate_dataplane.expressions.clock import time_zone
+from tidegate_dataplane.ledger.demand import Window
+from tidegate_dataplane.runtime.objects import (
+    Bucket,
+    Consumer,
+    Credential,
+    Names,
+    Policy,
+    Quota,
+    QuotaLimit,
+    Rule,
+    RuleRef,
+)
+from tidegate_dataplane.snapshot.entries import (
+    ConsumerEntry,
+    Effect,
+    KeyEntry,
+    LimitEntry,
+    Mode,
+    OnExceed,
+    PolicyEntry,
+    QuotaEntry,
+    RateLimitEntry,
+    RuleEntry,
+    Source,
+    WindowEntry,
+)
+
+SEPARATOR = "\x1f"
+
+
+class BuildError(Exception):
+    """The snapshot cannot become a Runtime; the message names the object and what is wrong with it."""
+
+
+def reference(kind: str, source: Source, rule: str = "") -> RuleRef:
+    return RuleRef(kind, source.key, source.generation, rule)
+
+
+@lru_cache(maxsize=4096)
+def _program(text: str) -> Program:
+    return compile_expression(text)
+
+
+@lru_cache(maxsize=4096)
+def _names(names: tuple[str, ...]) -> Names:
+    return Names(names)
+
+
+@lru_cache(maxsize=4096)
+def _roles(roles: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(roles)
+
+
+def lower_policy(entry: PolicyEntry) -> Policy:
+    """Raises BuildError for an expression that does not compile."""
+    source = entry.source
+    shadow = entry.mode is Mode.SHADOW
+    # Rules without an expression first: then a call seldom pays for one.
+    rules = sorted((_rule(source, rule) for rule in entry.rules or ()), key=lambda rule: rule.program is not None)
+    return Policy(
+        ref=reference("AIPolicy", source),
+        shadow=shadow,
+        methods=None if entry.methods is None else frozenset(entry.methods),
+        deny=tuple(rule for rule in rules if rule.effect is Effect.DENY),
+        allow=tuple(rule for rule in rules if rule.effect is Effect.ALLOW),
+        buckets=tuple(_bucket(source, limit, shadow=shadow) for limit in entry.rate_limits or ()),
+    )
+
+
+def _rule(source: Source, entry: RuleEntry) -> Rule:
+    try:
+        program = _program(entry.when) if entry.when else None
+    except ExpressionError as error:
+        raise BuildError(f"AIPolicy {source.key} rule {entry.name}: {error}") from error
+    return Rule(
+        ref=reference("AIPolicy", source, entry.name),
+        effect=entry.effect,
+        roles=_roles(entry.roles) if entry.roles else None,
+        models=_names(entry.models) if entry.models else None,
+        operations=frozenset(entry.operations) if entry.operations else None,
+        program=program,
+    )
+
+
+def _bucket(source: Source, entry: RateLimitEntry, *, shadow: bool) -> Bucket:
+    if entry.requests <= 0 or entry.period_ms <= 0:
+        raise BuildError(f"AIPolicy {source.key} rate limit {entry.name}: requests and period must be above zero")
+    # A shadow limit has counters of its own, so that trying it out never touches an enforced one.
+    kind = "shadow-rate" if shadow else "rate"
+    return Bucket(
+        ref=reference("AIPolicy", source, entry.name),
+        per=entry.per,
+        burst=entry.burst,
+        rate=entry.requests * 1000 / entry.period_ms,
+        key=SEPARATOR.join((kind, source.key, entry.name, entry.per, "")),
+        shadow=shadow,
+    )
+
+
+def lower_quota(entry: QuotaEntry) -> Quota:
+    """Raises BuildError for an unknown time zone or an empty window."""
+    seen: dict[tuple[str, str], int] = {}
+    return Quota(
+        ref=reference("Quota", entry.source),
+        per=entry.per,
+        tiers=_roles(entry.tiers),
+        teams=_roles(entry.teams),
+        limits=tuple(_limit(entry, limit, seen) for limit in entry.limits),
+    )
+
+
+def _limit(quota: QuotaEntry, entry: LimitEntry, seen: dict[tuple[str, str], int]) -> QuotaLimit:
+    window = _window(quota.source, entry.window)
+    # Two limits of one unit and window (say Alert at 80, Block at 100) count in counters of their own.
+    repeat = seen.get((entry.unit, window.label), 0)
+    seen[entry.unit, window.label] = repeat + 1
+    return QuotaLimit(
+        ref=reference("Quota", quota.source, entry.unit),
+        unit=entry.unit,
+        amount=entry.amount,
+        window=window,
+        blocks=entry.on_exceed is OnExceed.BLOCK,
+        key=SEPARATOR.join(
+            ("quota", quota.source.key, entry.unit, window.label, str(repeat) if repeat else "", quota.per, "")
+        ),
+    )
+
+
+def _window(source: Source, entry: WindowEntry) -> Window:
+    if entry.calendar is None:
+        if entry.sliding_ms <= 0:
+            raise BuildError(f"Quota {source.key}: a window is neither a calendar period nor a length of time")
+        return Window(None, "UTC", entry.sliding_ms / 1000, f"sliding:{entry.sliding_ms}ms")
+    try:
+        time_zone(entry.time_zone)
+    except ValueError as error:
+        raise BuildError(f"Quota {source.key}: {error}") from error
+    return Window(entry.calendar, entry.time_zone, 0.0, f"{entry.calendar}@{entry.time_zone}")
+
+
+def lower_consumer(entry: ConsumerEntry) -> Consumer:
+    return Consumer(key=entry.source.key, entry=entry, namespace=entry.source.namespace, roles=_roles(entry.roles))
+
+
+def lower_key(entry: KeyEntry, consumer: Consumer) -> tuple[bytes, Credential]:
+    """Digest and credential of a resolved key; raises BuildError when the digest is no SHA-256."""
+    try:
+        digest = bytes.fromhex(entry.sha256)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise BuildError(f"AIConsumer {consumer.key} key {entry.name}: sha256 must be 64 hexadecimal digits")
+    return digest, Credential(
+        name=entry.name,
+        consumer=consumer,
+        not_before=float("-inf") if entry.not_before is None else entry.not_before,
+        not_after=float("inf") if entry.not_after is None else entry.not_after,
+    )

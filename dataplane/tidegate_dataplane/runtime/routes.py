@@ -1,0 +1,128 @@
+"""The effective route: an entry joined with the policies, quotas and backends that it names."""
+
+from collections.abc import Iterable, Mapping
+
+from tidegate_dataplane.runtime.lower import reference
+from tidegate_dataplane.runtime.objects import Backend, Gate, Guard, Policy, Quota, Route, Target, Tier
+from tidegate_dataplane.snapshot.entries import (
+    Attachment,
+    Method,
+    RateLimitScope,
+    RouteEntry,
+    Section,
+    TargetEntry,
+    Unavailable,
+)
+
+Guards = tuple[Guard, Guard | None]
+
+
+class RouteBuilder:
+    """Joins routes to one world of policies, quotas and backends; equal attachments share one guard."""
+
+    def __init__(
+        self, policies: Mapping[str, Policy], quotas: Mapping[str, Quota], backends: Mapping[str, Backend]
+    ) -> None:
+        self._policies = policies
+        self._quotas = quotas
+        self._backends = backends
+        self._guards: dict[tuple[Attachment, ...], Guards] = {}
+        self._namespaces: dict[tuple[str, ...], frozenset[str]] = {}
+
+    def build(self, entry: RouteEntry) -> Route:
+        """What is named and not there makes the route unavailable (policy, quota) or loses a target (backend)."""
+        namespace = entry.source.namespace
+        guards = self._guards.get(entry.policies)
+        if guards is None:
+            guards = self._guards[entry.policies] = self._fold(entry.policies)
+        return Route(
+            key=entry.source.key,
+            ref=reference("AIRoute", entry.source),
+            entry=entry,
+            namespace=namespace,
+            admits=None if "*" in entry.allowed_namespaces else self._admits((namespace, *entry.allowed_namespaces)),
+            unavailable=(*entry.unavailable, *self._missing(entry)),
+            tiers=tiers(entry.targets, self._backends),
+            guard=guards[0],
+            shadow=guards[1],
+            quotas=tuple(self._quotas[key] for key in dict.fromkeys(entry.quotas) if key in self._quotas),
+            timeout=entry.timeout_ms / 1000,
+            stream_idle_timeout=entry.stream_idle_timeout_ms / 1000,
+            variables={"name": entry.source.name, "namespace": namespace},
+        )
+
+    def _admits(self, namespaces: tuple[str, ...]) -> frozenset[str]:
+        return self._namespaces.setdefault(namespaces, frozenset(namespaces))
+
+    def _missing(self, entry: RouteEntry) -> Iterable[Unavailable]:
+        for attachment in entry.policies:
+            if attachment.policy not in self._policies:
+                yield Unavailable("AIPolicy", attachment.policy)
+        for key in entry.quotas:
+            if key not in self._quotas:
+                yield Unavailable("Quota", key)
+
+    def _fold(self, attachments: tuple[Attachment, ...]) -> Guards:
+        attached = [
+            (self._policies[attachment.policy], attachment.sections)
+            for attachment in attachments
+            if attachment.policy in self._policies
+        ]
+        enforced = fold((policy, sections) for policy, sections in attached if not policy.shadow)
+        shadowed = [(policy, sections) for policy, sections in attached if policy.shadow]
+        return enforced, fold(shadowed) if shadowed else None
+
+
+def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
+    """All sections in force, together: methods intersect, rules and limits add up."""
+    pairs = tuple(attached)
+    gates = tuple(
+        Gate(policy.ref, policy.methods)
+        for policy, sections in pairs
+        if policy.methods is not None and Section.AUTHENTICATION in sections
+    )
+    ruled = [policy for policy, sections in pairs if Section.AUTHORIZATION in sections]
+    limited = [policy for policy, sections in pairs if Section.RATE_LIMITS in sections]
+    deny = [rule for policy in ruled for rule in policy.deny]
+    groups = [(policy.ref, policy.allow) for policy in ruled if policy.allow]
+    buckets = tuple(bucket for policy in limited for bucket in policy.buckets)
+    return Guard(
+        gates=gates,
+        methods=_intersection(gates),
+        # What is cheap comes first, here and within each policy.
+        deny=tuple(sorted(deny, key=lambda rule: rule.program is not None)),
+        allow=tuple(sorted(groups, key=lambda group: group[1][0].program is not None)),
+        buckets=buckets,
+        by_address=tuple(bucket for bucket in buckets if bucket.per is RateLimitScope.ADDRESS),
+    )
+
+
+def _intersection(gates: tuple[Gate, ...]) -> frozenset[Method] | None:
+    if not gates:
+        return None
+    return frozenset.intersection(*(gate.methods for gate in gates))
+
+
+def tiers(entries: tuple[TargetEntry, ...], backends: Mapping[str, Backend]) -> tuple[Tier, ...]:
+    """Usable targets by priority; those without weight or backend are left out."""
+    by_priority: dict[int, list[Target]] = {}
+    for entry in entries:
+        backend = backends.get(entry.backend)
+        if backend is not None and entry.weight > 0:
+            target = Target(backend, entry.model, entry.weight, entry.priority)
+            by_priority.setdefault(entry.priority, []).append(target)
+    return tuple(_tier(by_priority[priority]) for priority in sorted(by_priority))
+
+
+def _tier(targets: list[Target]) -> Tier:
+    if len(targets) == 1:
+        return Tier((1.0,), (tuple(targets),))
+    total = sum(target.weight for target in targets)
+    bounds: list[float] = []
+    reached = 0
+    for target in targets:
+        reached += target.weight
+        bounds.append(reached / total)
+    falling = sorted(targets, key=lambda target: -target.weight)
+    orders = tuple((first, *(other for other in falling if other is not first)) for first in targets)
+    return Tier(tuple(bounds), orders)
