@@ -83,10 +83,12 @@ class Series:
 HEADER = ("contender", "c", "req/s", "p50 ms", "p99 ms", "errors", "core 0", "core 1")
 
 
-def interleave(contenders: Sequence[Contender], *, connections: int, rounds: int, seconds: float) -> list[Series]:
-    """Measure each contender once a round, after one warm-up second each; the series come in the contenders' order."""
+def interleave(
+    contenders: Sequence[Contender], *, connections: int, rounds: int, seconds: float, warm_up: float = 1
+) -> list[Series]:
+    """Measure each contender once a round, after `warm_up` seconds each; the series come in the contenders' order."""
     for contender in contenders:
-        run_wrk(contender.call, connections=connections, seconds=1)
+        run_wrk(contender.call, connections=connections, seconds=warm_up)
     taken: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
     for number in range(rounds):
         for contender in contenders:
