@@ -12,6 +12,7 @@ from watchfiles import awatch
 
 from tidegate_dataplane.reload import Outcome
 from tidegate_dataplane.settings import Address, Settings
+from tidegate_operator.cli.cluster_fact import ClusterFact, read_facts
 from tidegate_operator.cli.sample_call import sample_call
 from tidegate_operator.cli.serve_view import ServeView
 from tidegate_operator.compile import CompileError
@@ -33,6 +34,7 @@ def serve(
     platform_namespace: Annotated[
         str, typer.Option(help="The namespace whose objects may attach to the whole gateway.")
     ] = "tidegate-system",
+    cluster_fact: ClusterFact = None,
     audit_file: Annotated[str, typer.Option(help="Where audit lines go; - for this terminal. Default: nowhere.")] = "",
 ) -> None:
     """Run the gateway on this machine from a folder: no cluster, no Redis, no provider account needed."""
@@ -42,7 +44,8 @@ def serve(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    operator = EmbeddedOperator(Folder((directory,)), Facts(platform_namespace=platform_namespace))
+    facts = Facts(platform_namespace=platform_namespace, cluster=read_facts(cluster_fact))
+    operator = EmbeddedOperator(Folder((directory,)), facts)
     asyncio.run(_Serve(operator, DataPlane(settings), ServeView(Console())).run(directory if watch else None))
 
 

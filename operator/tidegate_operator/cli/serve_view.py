@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tidegate_operator.cli.sample_call import KEY_VARIABLE, SampleCall
 from tidegate_operator.embedded import Revision
+from tidegate_operator.offline.judge import schema_problems
 from tidegate_operator.problems import Problem, Severity
 from tidegate_operator.verdicts import Finding, Verdict
 from tidegate_operator.world import Kind, ObjectKey
@@ -102,13 +103,20 @@ class ServeView:
 
 
 def problems_of(revision: Revision) -> list[Problem]:
-    """What is wrong in the folder: its files, then each object's findings at the lines they speak of."""
-    problems = list(revision.reading.problems)
+    """What is wrong in the folder: its files, then each object's problems at the lines they speak of.
+
+    The schema speaks first, as it would in a cluster; the compiler's own findings follow where the schema has none.
+    """
+    reading = revision.reading
+    problems = list(reading.problems)
+    for manifest in reading.secret_manifests.values():
+        problems += schema_problems(manifest)
     for key, verdict in sorted(revision.compiled.verdicts.items()):
-        manifest = revision.reading.manifests.get(key)
-        for finding in (*verdict.errors, *verdict.unresolved):
-            if manifest is not None:
-                problems.append(manifest.problem(finding.field, finding.message, reason=finding.reason))
+        manifest = reading.manifests[key]
+        schema = schema_problems(manifest) if verdict.errors else []
+        findings = (*(() if schema else verdict.errors), *verdict.unresolved)
+        problems += schema
+        problems += (manifest.problem(found.field, found.message, reason=found.reason) for found in findings)
     return problems
 
 

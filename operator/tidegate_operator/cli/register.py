@@ -1,0 +1,58 @@
+"""The table of subcommands. Nothing is imported until a command is called, so that `tidegate` starts at once."""
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class Subcommand(NamedTuple):
+    """Where a subcommand's function stands, and its line in `tidegate --help`."""
+
+    module: str
+    function: str
+    summary: str
+
+
+COMMANDS: dict[str, Subcommand] = {
+    "compile": Subcommand("compile", "compile_folder", "Write the snapshot of a folder to a file."),
+    "serve": Subcommand("serve", "serve", "Run the gateway on this machine from a folder, without a cluster."),
+    "validate": Subcommand("validate", "validate", "Judge manifests as a cluster would, without one."),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Give `app` every subcommand."""
+    app.info.cls = LazyGroup
+    app.callback()(_tidegate)
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands from the table and imports only the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """What `--help` needs: the name and one line."""
+        entry = COMMANDS.get(cmd_name)
+        return TyperCommand(cmd_name, help=entry.summary) if entry else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The command that was called, with its own options."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, _load(name, COMMANDS[name]) if name in COMMANDS else stub, rest
+
+
+def _load(name: str, entry: Subcommand) -> Any:
+    function = getattr(import_module(f"tidegate_operator.cli.{entry.module}"), entry.function)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(function)
+    command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+def _tidegate() -> None:
+    """An AI gateway declared as Kubernetes resources and delivered by Git."""
