@@ -3,12 +3,13 @@
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine import denials
+from tidegate_dataplane.engine.authorize import Subject
 from tidegate_dataplane.engine.call import Call
-from tidegate_dataplane.engine.decide import admit
+from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import ANONYMOUS
+from tidegate_dataplane.runtime.objects import ANONYMOUS, Consumer, Route
 from tidegate_dataplane.snapshot.entries import Method
 
 
@@ -22,12 +23,41 @@ def visible_models(runtime: Runtime, call: Call, now: float) -> list[str] | Deni
     if isinstance(found, Denial):
         return found
     method, consumer = (Method.ANONYMOUS, ANONYMOUS) if found is None else (Method.API_KEY, found.consumer)
-    visible: set[str] = set()
-    for operation, model in runtime.table.names(call.host, call.base):
-        if model not in visible:
-            asked = replace(call, operation=operation, model=model)
-            if admit(runtime, asked, now, method, consumer).denial is None:
-                visible.add(model)
-    if not visible and method is Method.ANONYMOUS:
+    visible = {
+        model
+        for route in _candidates(runtime, consumer.namespace)
+        for model in route.entry.models
+        if not model.endswith("*") and _usable(runtime, route, model, call, now, method, consumer)
+    }
+    if not visible and found is None:
         return denials.NO_KEY
     return sorted(visible)
+
+
+def _candidates(runtime: Runtime, namespace: str) -> tuple[Route, ...]:
+    """Routes that might admit callers of a namespace ("" = nobody in particular); worked out once for a Runtime."""
+    known = runtime.listings.get(namespace)
+    if known is None:
+        known = runtime.listings[namespace] = tuple(
+            route for route in runtime.routes.values() if _might_admit(route, namespace)
+        )
+    return known
+
+
+def _might_admit(route: Route, namespace: str) -> bool:
+    if not namespace:
+        return route.guard.methods is not None and Method.ANONYMOUS in route.guard.methods
+    return route.admits is None or namespace in route.admits
+
+
+def _usable(
+    runtime: Runtime, route: Route, model: str, call: Call, now: float, method: Method, consumer: Consumer
+) -> bool:
+    for operation in route.entry.operations:
+        claim = runtime.table.find(call.host, call.base, operation, model, call.headers)
+        if claim is None or claim[0] != route.key:
+            continue
+        asked = replace(call, operation=operation, model=model)
+        if judge(Subject(asked, route, consumer, now), method)[0] is None:
+            return True
+    return False

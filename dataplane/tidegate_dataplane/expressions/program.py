@@ -56,6 +56,10 @@ class Program:
             result = self._program.execute(context)
         except Exception as error:
             raise EvaluationError(_explain(error)) from error
+        except BaseException as error:
+            if not _is_panic(error):
+                raise
+            raise EvaluationError("the CEL library failed") from error
         if result is True:
             return True
         if result is False:
@@ -82,6 +86,10 @@ def _parse(text: str) -> cel.Program:
     except (ValueError, RuntimeError) as error:
         lines = str(error).partition("ERROR: <input>:")[2] or str(error)
         raise ExpressionError(f"not a CEL expression: {lines.splitlines()[0]}") from error
+    except BaseException as error:
+        if not _is_panic(error):
+            raise
+        raise ExpressionError("not a CEL expression that the library can read; write it in a simpler way") from error
 
 
 def _try_literal(text: str) -> None:
@@ -106,6 +114,11 @@ def _try_out(program: Program, reads: tuple[Read, ...]) -> None:
             raise ExpressionError(str(error)) from error
     # A program keeps the values of its last call: begin anew.
     program._last[:] = [_UNSET] * len(program._last)
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether the library's Rust code gave up: such an error is no Exception, lest it be swallowed by accident."""
+    return type(error).__name__ == "PanicException"
 
 
 def _explain(error: Exception) -> str:

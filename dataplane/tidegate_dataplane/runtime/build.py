@@ -21,8 +21,9 @@ _NO_CLUSTER: Final = ClusterFacts()
 
 
 class Runtime(Struct, frozen=True, eq=False):
-    """Everything a data plane needs to decide. Immutable, but for `plans`, which remembers what was worked out.
+    """Everything a data plane needs to decide.
 
+    Immutable, but for `plans` and `listings`, where the engine remembers what it worked out from the rest.
     Maps are by object key ("namespace/name"), `credentials` by the SHA-256 of the API key.
     """
 
@@ -36,6 +37,7 @@ class Runtime(Struct, frozen=True, eq=False):
     routes: dict[str, Route]
     table: Table
     plans: dict[str, tuple[Demand, ...]]
+    listings: dict[str, tuple[Route, ...]]
 
     @property
     def revision(self) -> int:
@@ -50,7 +52,7 @@ class Runtime(Struct, frozen=True, eq=False):
         return self.index.cluster
 
 
-EMPTY: Final = Runtime(Index(1, 0, "", _NO_CLUSTER, ()), {}, {}, {}, {}, {}, {}, {}, route_table.EMPTY, {})
+EMPTY: Final = Runtime(Index(1, 0, "", _NO_CLUSTER, ()), {}, {}, {}, {}, {}, {}, {}, route_table.EMPTY, {}, {})
 
 
 def build(index: Index, shards: Mapping[str, Shard], previous: Runtime | None = None) -> Runtime:
@@ -79,6 +81,7 @@ def build(index: Index, shards: Mapping[str, Shard], previous: Runtime | None = 
         routes=_routes(base, RouteBuilder(policies, quotas, backends), difference),
         table=_table(base.table, difference.routes),
         plans={},
+        listings={},
     )
 
 

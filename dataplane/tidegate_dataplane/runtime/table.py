@@ -79,23 +79,6 @@ class Table(Struct, frozen=True, gc=False):
                 prefix = prefix.rpartition("/")[0] or "/"
         return None
 
-    def names(self, host: str, base: str) -> Iterator[tuple[Operation, str]]:
-        """Every (operation, exact model name) that some route claims for this host and base."""
-        for name in (host, *_wildcards(host), ANY_HOST):
-            prefixes = self.hosts.get(name, {})
-            for prefix in ancestors(base):
-                for operation, models in prefixes.get(prefix, {}).items():
-                    for model in models.exact:
-                        yield operation, model
-
-
-def ancestors(base: str) -> Iterator[str]:
-    """The path itself, and those above it, up to "/"."""
-    while len(base) > 1:
-        yield base
-        base = base.rpartition("/")[0]
-    yield "/"
-
 
 def _wildcards(host: str) -> Iterator[str]:
     place = host.find(".")

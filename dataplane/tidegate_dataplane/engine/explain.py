@@ -1,0 +1,82 @@
+"""The explanation of a decision: the very decision that the proxy would obey, and every step that led to it."""
+
+from msgspec import Struct
+
+from tidegate_dataplane.engine.call import Call
+from tidegate_dataplane.engine.decide import decide
+from tidegate_dataplane.engine.decision import Denial, Step
+from tidegate_dataplane.ledger.demand import Demand
+from tidegate_dataplane.runtime.build import Runtime
+from tidegate_dataplane.runtime.objects import Route
+
+
+class Limit(Struct, frozen=True, rename="camel"):
+    """A rate limit or quota that the call must pass. `per_second` for rate limits, `window` for quotas."""
+
+    object: str
+    name: str
+    unit: str
+    amount: int
+    per_second: float
+    window: str
+    obeyed: bool
+
+
+class Explanation(Struct, frozen=True, rename="camel"):
+    """A decision for people and programs to read (JSON by `msgspec.json.encode`).
+
+    Objects are written `Kind namespace/name`; keys of callers never appear.
+    """
+
+    revision: int
+    admitted: bool
+    denial: Denial | None
+    route: str
+    consumer: str
+    method: str
+    allowed_by: str
+    shadow: tuple[str, ...]
+    targets: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    steps: tuple[Step, ...]
+
+
+def explain(runtime: Runtime, call: Call, now: float) -> Explanation:
+    """What `decide` would answer, and why."""
+    steps: list[Step] = []
+    decision = decide(runtime, call, now, steps)
+    consumer = decision.consumer
+    return Explanation(
+        revision=runtime.revision,
+        admitted=decision.denial is None,
+        denial=decision.denial,
+        route=str(decision.route.ref) if decision.route else "",
+        consumer=f"AIConsumer {consumer.key}" if consumer and consumer.key else "",
+        method=decision.method or "",
+        allowed_by=str(decision.rule) if decision.rule else "",
+        shadow=tuple(str(ref) for ref in decision.shadow),
+        targets=_targets(decision.route) if decision.route else (),
+        limits=tuple(_limit(demand) for demand in decision.demands),
+        steps=tuple(steps),
+    )
+
+
+def _targets(route: Route) -> tuple[str, ...]:
+    return tuple(
+        f"AIBackend {target.backend.key} model '{target.model or '(as asked)'}' priority {target.priority} "
+        f"weight {target.weight}"
+        for tier in route.tiers
+        for target in (order[0] for order in tier.orders)
+    )
+
+
+def _limit(demand: Demand) -> Limit:
+    return Limit(
+        object=f"{demand.kind} {demand.object}",
+        name=demand.name,
+        unit=demand.unit,
+        amount=demand.amount,
+        per_second=demand.rate,
+        window=demand.window.label if demand.window else "",
+        obeyed=demand.obeyed,
+    )
