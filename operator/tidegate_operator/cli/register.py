@@ -17,6 +17,7 @@ class Subcommand(NamedTuple):
 
 COMMANDS: dict[str, Subcommand] = {
     "compile": Subcommand("compile", "compile_folder", "Write the snapshot of a folder to a file."),
+    "operator": Subcommand("operator", "operator", "Publish a cluster's objects to its data planes."),
     "serve": Subcommand("serve", "serve", "Run the gateway on this machine from a folder, without a cluster."),
     "validate": Subcommand("validate", "validate", "Judge manifests as a cluster would, without one."),
 }

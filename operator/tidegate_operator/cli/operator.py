@@ -1,0 +1,127 @@
+"""`tidegate operator`: compile the cluster's objects and publish them to its data planes."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from kubernetes.aio.config import ConfigException
+
+from tidegate_dataplane.snapshot.entries import ClusterFacts
+from tidegate_operator.run import Options, run
+from tidegate_operator.world import Facts
+
+# What libraries log at lower levels may quote whole objects, and with them Secrets.
+_QUIET = ("kopf", "aiohttp", "asyncio", "kubernetes", "urllib3")
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+def operator(
+    gateway: Annotated[str, typer.Option(help="Name of the gateway that is published.")] = "default",
+    namespace: Annotated[str, typer.Option(help="Namespace of the published ConfigMaps.")] = "tidegate-system",
+    platform_namespace: Annotated[
+        str | None, typer.Option(help="Namespace whose policies may attach to the gateway; default: --namespace.")
+    ] = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="Default: the Pod's own ServiceAccount.")] = None,
+    data_plane_url: Annotated[
+        list[str] | None, typer.Option(help="Admin address of a data plane, such as http://10.0.0.7:9090; repeatable.")
+    ] = None,
+    data_plane_service: Annotated[
+        str | None, typer.Option(help="Service whose endpoints (port `admin`) are the data planes.")
+    ] = None,
+    cluster_name: Annotated[str, typer.Option(help="A fact that spec.placement may select.")] = "",
+    cloud: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
+    region: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
+    jurisdiction: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
+    cluster_label: Annotated[list[str] | None, typer.Option(help="A further fact, KEY=VALUE; repeatable.")] = None,
+    health_listen: Annotated[
+        str, typer.Option(help="HOST:PORT of /-/live, /-/ready and /metrics; empty for none.")
+    ] = "",
+    leader_election: Annotated[
+        bool, typer.Option("--leader-election/--no-leader-election", help="Let one of several operators publish.")
+    ] = True,
+    identity: Annotated[str | None, typer.Option(help="Name in the leader election; default: the Pod's.")] = None,
+    log_format: Annotated[LogFormat, typer.Option(help="Lines for programs or for people.")] = LogFormat.JSON,
+) -> None:
+    """Watch the five kinds, compile them, publish ConfigMaps, write statuses. Runs until it is stopped."""
+    _configure_logging(log_format)
+    cluster = ClusterFacts(
+        name=cluster_name, cloud=cloud, region=region, jurisdiction=jurisdiction, labels=_labels(cluster_label or [])
+    )
+    options = Options(
+        facts=Facts(gateway=gateway, platform_namespace=platform_namespace or namespace, cluster=cluster),
+        namespace=namespace,
+        identity=identity or _identity(in_cluster=kubeconfig is None),
+        kubeconfig=kubeconfig,
+        data_plane_urls=tuple(data_plane_url or ()),
+        data_plane_service=data_plane_service,
+        health=_address(health_listen) if health_listen else None,
+        elect=leader_election,
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(options))
+    except (ConfigException, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _identity(*, in_cluster: bool) -> str:
+    """A restarted container keeps its Pod's name, and with it the Lease; elsewhere every process is another."""
+    host = os.environ.get("POD_NAME") or socket.gethostname()
+    return host if in_cluster else f"{host}_{os.getpid()}"
+
+
+def _labels(pairs: list[str]) -> dict[str, str]:
+    labels = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--cluster-label")
+        labels[name] = value
+    return labels
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--health-listen")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means every address
+
+
+def _configure_logging(form: LogFormat) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(_JsonLines() if form is LogFormat.JSON else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The operator handles signals itself; Kopf says at every start that it does not.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

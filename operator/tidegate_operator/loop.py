@@ -1,0 +1,189 @@
+"""The one loop: when the World or an output changed, compile it, publish it, and say so.
+
+Level-triggered: what is marked is only that something changed. The loop looks at the whole World, so a lost, doubled or
+reordered event costs at most time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tidegate_operator.compile.compiled import Compiled, CompileError, Served
+from tidegate_operator.compile.compiler import compile_world
+from tidegate_operator.compile.memo import Memo
+from tidegate_operator.kube import API_FAILURES, ApiError
+from tidegate_operator.metrics import Metrics
+from tidegate_operator.planes import Planes
+from tidegate_operator.publish import Publisher
+from tidegate_operator.status import StatusWriter
+from tidegate_operator.store import Store
+from tidegate_operator.world import Facts, World
+
+_log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 0.02
+MAX_DELAY_SECONDS = 0.5
+# A compilation that took longer than this runs in a thread, so that events and heartbeats are not held up.
+OFFLOAD_SECONDS = 0.01
+BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10)
+FIRST_ANSWERS_SECONDS = 3.0
+
+
+class Debounce:
+    """Lets a burst of changes pass as one: waits for a quiet moment, but not for ever."""
+
+    def __init__(self, *, quiet: float = QUIET_SECONDS, longest: float = MAX_DELAY_SECONDS) -> None:
+        self._quiet = quiet
+        self._longest = longest
+        self._marked = asyncio.Event()
+        self._last = 0.0
+
+    def mark(self) -> None:
+        """Something changed."""
+        self._last = asyncio.get_running_loop().time()
+        self._marked.set()
+
+    async def wait(self, at_the_latest: float | None = None) -> bool:
+        """Return True a quiet moment after a mark, False when nothing was marked for `at_the_latest` seconds."""
+        try:
+            async with asyncio.timeout(at_the_latest):
+                await self._marked.wait()
+        except TimeoutError:
+            return False
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._longest
+        rest = self._quiet
+        while rest > 0:
+            await asyncio.sleep(rest)
+            rest = min(self._last + self._quiet, deadline) - loop.time()
+        self._marked.clear()
+        return True
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What one term of leadership remembers."""
+
+    recovered: bool = False
+    stale: bool = False
+    served: Served | None = None
+    memo: Memo = field(default_factory=Memo)
+
+
+class Reconciler:
+    """Runs the loop while this operator leads."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        publisher: Publisher,
+        status: StatusWriter,
+        planes: Planes,
+        facts: Facts,
+        metrics: Metrics,
+        may_write_status: asyncio.Event,
+        still_leading: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._status = status
+        self._planes = planes
+        self._facts = facts
+        self._metrics = metrics
+        self._may_write_status = may_write_status
+        self._still_leading = still_leading
+        self._debounce = Debounce()
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
+        self._last_compile = float("inf")
+        self.first_publication = asyncio.Event()
+
+    def mark(self) -> None:
+        """The World, an output, or what the data planes run has changed."""
+        self._debounce.mark()
+
+    async def lead(self) -> None:
+        """Begin by reading back what is published; reconcile until cancelled or until leadership proves to be lost."""
+        memory = _Memory()
+        failures = 0
+        self._debounce.mark()
+        try:
+            while True:
+                await self._debounce.wait(self._publisher.next_removal())
+                try:
+                    await self._reconcile(memory)
+                    failures = 0
+                    continue
+                except ApiError as error:
+                    memory.stale = True
+                    if error.conflict and not await self._still_leading():
+                        _log.warning("another operator leads now: %s", error)
+                        return
+                    self._failed(error)
+                except (*API_FAILURES, CompileError, ValueError) as error:
+                    memory.stale = True
+                    self._failed(error)
+                await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+                failures += 1
+                self._debounce.mark()
+        finally:
+            self._may_write_status.clear()
+            self._status.reset()
+
+    def close(self) -> None:
+        """Let the compiler's thread go."""
+        self._compiler.shutdown(wait=False, cancel_futures=True)
+
+    def _failed(self, error: Exception) -> None:
+        self._metrics.publish_failures.inc()
+        _log.error("publishing failed and will be tried again: %s", error or type(error).__name__)
+
+    async def _reconcile(self, memory: _Memory) -> None:
+        await self._read_back(memory)
+        world = self._store.world()
+        compiled = await self._compile(world, memory)
+        memory.served = compiled.served
+        self._may_write_status.clear()
+        try:
+            with self._metrics.publish_seconds.time():
+                published = await self._publisher.publish(compiled, self._facts, floor=self._planes.highest_revision)
+        finally:
+            self._may_write_status.set()
+        self._metrics.published(published.revision, compiled.verdicts.values())
+        self._status.published(compiled.verdicts, world.resources, published.revision)
+        self.first_publication.set()
+        if published.written:
+            _log.info(
+                "published revision %d: %d objects, %s written",
+                published.revision,
+                len(compiled.verdicts),
+                ", ".join(published.written) if len(published.written) < 5 else f"{len(published.written)} objects",
+            )
+
+    async def _read_back(self, memory: _Memory) -> None:
+        if not memory.recovered:
+            recovered = await self._publisher.recover()
+            memory.served = Served.from_shards(recovered.shards)
+            memory.recovered, memory.stale = True, False
+            _log.info("read back revision %d with %d shards", recovered.revision, len(recovered.shards))
+            if recovered.live is None:
+                # Nothing tells the revision any more but the data planes.
+                await self._planes.first_answers(FIRST_ANSWERS_SECONDS)
+        elif memory.stale:
+            await self._publisher.refresh()
+            memory.stale = False
+
+    async def _compile(self, world: World, memory: _Memory) -> Compiled:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        if self._last_compile > OFFLOAD_SECONDS:
+            compiled = await loop.run_in_executor(
+                self._compiler, compile_world, world, self._facts, memory.served, memory.memo
+            )
+        else:
+            compiled = compile_world(world, self._facts, memory.served, memory.memo)
+        self._last_compile = loop.time() - started
+        self._metrics.compile_seconds.observe(self._last_compile)
+        return compiled

@@ -1,0 +1,197 @@
+"""Writes statuses: only those that would change, a few at a time, and never while a snapshot is being published."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from tidegate_operator.conditions import (
+    NO_STATUS,
+    ObjectStatus,
+    PlaneReport,
+    judge,
+    programmed_since,
+    status_body,
+)
+from tidegate_operator.ingest import CustomObject
+from tidegate_operator.kube import API_FAILURES, STATUS_FIELD_MANAGER, Api, ApiError
+from tidegate_operator.resources import RESOURCES
+from tidegate_operator.rollout import Rollout
+from tidegate_operator.store import Store
+from tidegate_operator.verdicts import Verdict
+from tidegate_operator.world import ObjectKey, Resource
+
+_log = logging.getLogger(__name__)
+
+CONCURRENCY = 12
+# Data planes usually follow within this time: waiting for them spares every object a status that says 'Pending'.
+SETTLE_SECONDS = 0.25
+RETRY_SECONDS = (0.5, 1, 2, 5, 10, 30)
+
+
+class StatusWriter:
+    """Keeps the status of every object as it should be. `run` writes; the other methods only say what may differ."""
+
+    def __init__(
+        self,
+        api: Api,
+        store: Store,
+        *,
+        planes: Callable[[], tuple[PlaneReport, ...]],
+        now: Callable[[], datetime],
+        may_write: asyncio.Event,
+    ) -> None:
+        """`may_write` is set while this operator leads and no publication is under way."""
+        self._api = api
+        self._store = store
+        self._planes = planes
+        self._now = now
+        self._may_write = may_write
+        self._rollout = Rollout()
+        self._verdicts: Mapping[ObjectKey, Verdict] = {}
+        self._reports: tuple[PlaneReport, ...] = ()
+        self._queue: deque[ObjectKey] = deque()
+        self._queued: set[ObjectKey] = set()
+        self._wakeup = asyncio.Event()
+        self._failures: dict[ObjectKey, int] = {}
+        self.written = 0
+        self.failed = 0
+
+    @property
+    def pending(self) -> int:
+        """How many objects are still to be looked at."""
+        return len(self._queued)
+
+    def reset(self) -> None:
+        """Leadership was lost: whoever leads meanwhile may publish and write, so nothing here is known any more."""
+        self._rollout = Rollout()
+        self._verdicts = {}
+        self._queue.clear()
+        self._queued.clear()
+
+    def published(
+        self, verdicts: Mapping[ObjectKey, Verdict], resources: Mapping[ObjectKey, Resource], revision: int
+    ) -> None:
+        """Take the verdicts that were published, or confirmed, as `revision`."""
+        uids = {key: resource.uid for key, resource in resources.items()}
+        changed = self._rollout.published(verdicts.values(), uids, revision, earlier=self._earlier(verdicts))
+        changed.update(key for key, verdict in verdicts.items() if self._verdicts.get(key) != verdict)
+        self._verdicts = verdicts
+        self._enqueue(changed)
+
+    def planes_changed(self) -> None:
+        """Data planes came, went, or run another revision."""
+        before, self._reports = self._reports, self._planes()
+        if _low(before) is None or _low(self._reports) is None:
+            self._enqueue(self._verdicts)
+            return
+        self._enqueue(self._rollout.after(min(_low(before) or 0, _low(self._reports) or 0)))
+
+    def audit(self) -> None:
+        """Look at every object again: somebody else may have changed a status."""
+        self._enqueue(self._verdicts)
+
+    def touched(self, key: ObjectKey) -> None:
+        """An object's status was seen to change; look whether it is still what it should be."""
+        if key in self._verdicts:
+            self._enqueue((key,))
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(CONCURRENCY):
+                group.create_task(self._work(), name=f"status writer {number}")
+
+    async def _work(self) -> None:
+        while True:
+            while not self._queue:
+                self._wakeup.clear()
+                await self._wakeup.wait()
+                await asyncio.sleep(SETTLE_SECONDS)
+            await self._may_write.wait()
+            if not self._queue:
+                continue
+            key = self._queue.popleft()
+            self._queued.discard(key)
+            try:
+                await self._settle(key)
+                self._failures.pop(key, None)
+            except API_FAILURES as error:
+                self._retry(key, error)
+            # Thousands of statuses that are right already must not keep the loop from publishing.
+            await asyncio.sleep(0)
+
+    async def _settle(self, key: ObjectKey) -> None:
+        verdict, resource = self._verdicts.get(key), self._store.resource(key)
+        # A newer generation is not judged yet: its verdict comes with the next publication.
+        if verdict is None or resource is None or resource.generation != verdict.generation:
+            return
+        previous = self._store.status(key)
+        wanted = self._wanted(verdict, previous)
+        if wanted != previous:
+            await self._write(key, resource.uid, wanted)
+
+    def _wanted(self, verdict: Verdict, previous: ObjectStatus) -> ObjectStatus:
+        return judge(
+            verdict,
+            first_revision=self._rollout.first_revision(verdict.key),
+            planes=self._reports,
+            previous=previous,
+            now=self._now(),
+        )
+
+    async def _write(self, key: ObjectKey, uid: str, status: ObjectStatus) -> None:
+        kind = RESOURCES[key.kind]
+        body = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            # With the uid a status never lands on a successor of the same name.
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": status_body(status),
+        }
+        path = f"{kind.path(key.namespace, key.name)}/status"
+        try:
+            answer = await self._api.apply(path, body, manager=STATUS_FIELD_MANAGER)
+        except ApiError as error:
+            if error.missing or error.conflict:
+                # Gone, or another object by now: the watch will tell.
+                return
+            raise
+        self.written += 1
+        item = msgspec.json.decode(answer, type=CustomObject)
+        self._store.note_status(key, uid, item.metadata.version, status)
+
+    def _retry(self, key: ObjectKey, error: Exception) -> None:
+        self.failed += 1
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        delay = RETRY_SECONDS[min(count, len(RETRY_SECONDS) - 1)]
+        _log.warning("the status of %s could not be written, next attempt in %g s: %s", key, delay, error)
+        asyncio.get_running_loop().call_later(delay, self._enqueue, (key,))
+
+    def _enqueue(self, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
+            if key not in self._queued:
+                self._queued.add(key)
+                self._queue.append(key)
+        if self._queue:
+            self._wakeup.set()
+
+    def _earlier(self, verdicts: Mapping[ObjectKey, Verdict]) -> dict[ObjectKey, int]:
+        """Which revisions the statuses name that an earlier operator wrote."""
+        found = {}
+        for key, verdict in verdicts.items():
+            status = self._store.status(key)
+            if key not in self._verdicts and status is not NO_STATUS and verdict.served_generation is not None:
+                revision = programmed_since(status, verdict.served_generation)
+                if revision is not None:
+                    found[key] = revision
+        return found
+
+
+def _low(reports: tuple[PlaneReport, ...]) -> int | None:
+    """The lowest revision that a ready data plane runs; None when none is ready."""
+    return min((report.revision for report in reports if report.ready), default=None)

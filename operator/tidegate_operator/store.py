@@ -1,0 +1,176 @@
+"""What the API server declares, as the operator last saw it: the five kinds and the Secrets.
+
+The store answers two questions: what the World is, and whether it changed. A status that was written, by this operator
+or anyone, is no change; only generation, uid, deletion and the data of a Secret that something refers to are.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate_operator.conditions import NO_STATUS, Condition, ObjectStatus
+from tidegate_operator.versioned import Versioned
+from tidegate_operator.world import Kind, ObjectKey, Resource, SecretKey, World
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObject:
+    """One object of the five kinds at one resourceVersion. `deleting`: its deletion has been asked for."""
+
+    resource: Resource
+    version: int
+    status: ObjectStatus = NO_STATUS
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSecret:
+    """One Secret at one resourceVersion; `data` is never shown."""
+
+    key: SecretKey
+    version: int
+    data: Mapping[str, bytes] = field(repr=False)
+
+
+class Store:
+    """The newest known state of everything declared. Single-threaded."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Kind, Versioned[ObjectKey, SeenObject]] = {kind: Versioned() for kind in Kind}
+        self._secrets: Versioned[SecretKey, SeenSecret] = Versioned()
+        self._live: dict[ObjectKey, Resource] = {}
+        self._referenced: Counter[SecretKey] = Counter()
+
+    def world(self) -> World:
+        """Everything declared now. A Resource that did not change is the same Python object as before."""
+        secrets = {key: seen.data for key, seen in self._secrets.snapshot().items()}
+        return World(resources=dict(self._live), secrets=secrets)
+
+    def resource(self, key: ObjectKey) -> Resource | None:
+        return self._live.get(key)
+
+    def status(self, key: ObjectKey) -> ObjectStatus:
+        """The status that the API server is known to hold."""
+        seen = self._objects[key.kind].get(key)
+        return seen.status if seen else NO_STATUS
+
+    def counts(self) -> dict[Kind, int]:
+        """How many objects of each kind are declared."""
+        counted = Counter(key.kind for key in self._live)
+        return {kind: counted[kind] for kind in Kind}
+
+    def see(self, seen: SeenObject) -> bool:
+        """Take an object's state; True when the World changed."""
+        key = seen.resource.key
+        known = self._objects[key.kind].get(key)
+        if known is not None and _same_spec(known.resource, seen.resource):
+            # The compiler recognises an unchanged object by identity.
+            seen = SeenObject(known.resource, seen.version, _interned(seen.status), seen.deleting)
+        else:
+            seen = SeenObject(seen.resource, seen.version, _interned(seen.status), seen.deleting)
+        if not self._objects[key.kind].put(key, seen.version, seen):
+            return False
+        return self._set_live(key, None if seen.deleting else seen.resource)
+
+    def forget(self, key: ObjectKey, version: int) -> bool:
+        """Take an object's deletion; True when the World changed."""
+        return self._objects[key.kind].drop(key, version) and self._set_live(key, None)
+
+    def see_secret(self, seen: SeenSecret) -> bool:
+        """Take a Secret's state; True when the World changed for something that refers to it."""
+        known = self._secrets.get(seen.key)
+        if not self._secrets.put(seen.key, seen.version, seen):
+            return False
+        return self._referenced[seen.key] > 0 and (known is None or known.data != seen.data)
+
+    def forget_secret(self, key: SecretKey, version: int) -> bool:
+        """Take a Secret's deletion; True when the World changed for something that refers to it."""
+        return self._secrets.drop(key, version) and self._referenced[key] > 0
+
+    def audit(self, kind: Kind, listed: Iterable[SeenObject], list_version: int) -> list[str]:
+        """Compare with a complete list of one kind and repair; returns what the watch had missed."""
+        repairs = []
+        present = set()
+        for seen in listed:
+            present.add(seen.resource.key)
+            if self.see(seen):
+                repairs.append(f"{seen.resource.key} changed")
+        for key in self._objects[kind].vanished(present, list_version):
+            self._set_live(key, None)
+            repairs.append(f"{key} was deleted")
+        return repairs
+
+    def audit_secrets(self, listed: Iterable[SeenSecret], list_version: int) -> list[str]:
+        """As `audit`, for Secrets; reports only those that something refers to."""
+        repairs = []
+        present = set()
+        for seen in listed:
+            present.add(seen.key)
+            if self.see_secret(seen):
+                repairs.append(f"Secret {seen.key.namespace}/{seen.key.name} changed")
+        for key in self._secrets.vanished(present, list_version):
+            if self._referenced[key] > 0:
+                repairs.append(f"Secret {key.namespace}/{key.name} was deleted")
+        return repairs
+
+    def note_status(self, key: ObjectKey, uid: str, version: int, status: ObjectStatus) -> None:
+        """Remember a status that was just written, without waiting for its echo."""
+        seen = self._objects[key.kind].get(key)
+        if seen is not None and seen.resource.uid == uid:
+            self._objects[key.kind].put(
+                key, version, SeenObject(seen.resource, version, _interned(status), seen.deleting)
+            )
+
+    def _set_live(self, key: ObjectKey, resource: Resource | None) -> bool:
+        old = self._live.get(key)
+        if old is resource:
+            return False
+        self._referenced.subtract(secret_references(old) if old else ())
+        self._referenced.update(secret_references(resource) if resource else ())
+        if resource is None:
+            del self._live[key]
+        else:
+            self._live[key] = resource
+        return True
+
+
+def secret_references(resource: Resource) -> Iterator[SecretKey]:
+    """The Secrets that an object names, whether they exist or not."""
+    spec = resource.spec
+    references: list[Any] = []
+    if resource.key.kind is Kind.BACKEND:
+        references = [_at(spec, "credential")]
+    elif resource.key.kind is Kind.CONSUMER:
+        keys = _at(_at(spec, "credentials"), "apiKeys")
+        references = keys if isinstance(keys, list) else []
+    for reference in references:
+        name = _at(_at(reference, "secretRef"), "name")
+        if isinstance(name, str):
+            yield SecretKey(resource.key.namespace, name)
+
+
+def _at(data: object, name: str) -> Any:
+    return data.get(name) if isinstance(data, Mapping) else None
+
+
+def _same_spec(known: Resource, seen: Resource) -> bool:
+    """The API server raises the generation at every change of a spec, and uids are never used again."""
+    return known.uid == seen.uid and known.generation == seen.generation and known.created == seen.created
+
+
+def _interned(status: ObjectStatus) -> ObjectStatus:
+    """Thousands of objects have the same words in their statuses: keep each word once."""
+    conditions = tuple(
+        Condition(
+            type=sys.intern(condition.type),
+            status=sys.intern(condition.status),
+            generation=condition.generation,
+            reason=sys.intern(condition.reason),
+            message=sys.intern(condition.message),
+            transition=sys.intern(condition.transition),
+        )
+        for condition in status.conditions
+    )
+    return ObjectStatus(status.observed_generation, status.served_generation, conditions)
