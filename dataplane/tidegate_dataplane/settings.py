@@ -1,0 +1,74 @@
+"""What a data plane is told when it starts. Nothing here changes while it runs; that is what snapshots are for."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Address(NamedTuple):
+    """Where to listen. An empty host is every interface; port 0 is any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read `HOST:PORT`, `[v6]:PORT` or `:PORT`; raises ValueError that says so."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT, for example 0.0.0.0:8080")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError(f"{text!r}: write an IPv6 address in brackets, for example [::]:8080")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a caller or provider may cost us: sizes in bytes, times in seconds."""
+
+    head_bytes: int = 64 * 1024
+    head_count: int = 128
+    head_seconds: float = 15.0
+    body_bytes: int = 16 * 1024 * 1024
+    body_seconds: float = 30.0
+    keep_alive_seconds: int = 75
+    response_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiAccess:
+    """How to reach the API server. `token_file` is read again as it rotates; `token` is fixed and never shown."""
+
+    url: str
+    ca_file: Path | None = None
+    token_file: Path | None = None
+    token: str = field(default="", repr=False)
+    ca_data: str = ""
+    client_certificate: bytes = field(default=b"", repr=False)
+    client_key: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything `tidegate-dataplane` can be told; see its `--help`. Times in seconds.
+
+    `audit` is a file, `-` for standard output, or empty for none. `namespace` is where the operator publishes.
+    """
+
+    gateway: str = "default"
+    namespace: str = "tidegate-system"
+    listen: Address = Address("127.0.0.1", 8080)
+    admin_listen: Address = Address("127.0.0.1", 9090)
+    api: ApiAccess | None = None
+    snapshot_dir: Path | None = None
+    credentials_dir: Path | None = None
+    snapshot_file: Path | None = None
+    audit: str = ""
+    drain_delay: float = 0.0
+    grace: float = 30.0
+    limits: Limits = Limits()
