@@ -1,0 +1,45 @@
+"""The connectors of the backends in force: made when first used, made anew when a backend or a credential changes."""
+
+from tidegate_dataplane.credentials import Credentials
+from tidegate_dataplane.providers.answer import Connector, Unusable
+from tidegate_dataplane.providers.azure import AzureDialect
+from tidegate_dataplane.providers.http import Dialect, HttpConnector
+from tidegate_dataplane.providers.mock import MockConnector
+from tidegate_dataplane.providers.openai import OpenAIDialect
+from tidegate_dataplane.snapshot.entries import BackendEntry, MockAnswer, Provider
+from tidegate_dataplane.upstream import Origin, UpstreamClient
+
+
+class Connectors:
+    """Keeps one connector for each backend. Belongs to one event loop."""
+
+    def __init__(self, client: UpstreamClient, credentials: Credentials) -> None:
+        self._client = client
+        self._credentials = credentials
+        self._made: dict[str, tuple[BackendEntry, Connector]] = {}
+        credentials.on_change(self._made.clear)
+
+    def of(self, entry: BackendEntry) -> Connector:
+        """Return the connector of a backend. Raises Unusable when its credential or address does not serve."""
+        key = entry.source.key
+        made = self._made.get(key)
+        if made is not None and made[0] is entry:
+            return made[1]
+        connector = self._make(entry)
+        self._made[key] = (entry, connector)
+        return connector
+
+    def _make(self, entry: BackendEntry) -> Connector:
+        if entry.provider is Provider.MOCK:
+            return MockConnector(entry.mock or MockAnswer(reply="Hello from the Mock backend."))
+        key = self._credentials.get(entry.credential) if entry.credential else None
+        if entry.credential and key is None:
+            raise Unusable("upstream_credential_missing", f"the credential of backend {entry.source.key} is missing")
+        try:
+            origin, base = Origin.from_url(entry.endpoint, ca_data=entry.ca_bundle or None)
+        except (ValueError, OSError) as error:
+            raise Unusable("upstream_misconfigured", f"backend {entry.source.key}: {error}") from error
+        dialect: Dialect = OpenAIDialect(base)
+        if entry.provider is Provider.AZURE_OPEN_AI:
+            dialect = AzureDialect(base, entry.api_version)
+        return HttpConnector(self._client, origin, dialect, key=key, connect_timeout=entry.connect_timeout_ms / 1000)

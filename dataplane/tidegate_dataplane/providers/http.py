@@ -1,0 +1,47 @@
+"""A backend that is reached over HTTP."""
+
+from typing import Protocol
+
+from tidegate_dataplane.providers.answer import Answer, Question, Unusable
+from tidegate_dataplane.snapshot.entries import Operation
+from tidegate_dataplane.upstream import Origin, UpstreamClient, encode_headers
+
+
+class Dialect(Protocol):
+    """Where in the provider's API an operation lives, and how the key is presented."""
+
+    def target(self, operation: Operation, model: str) -> bytes | None:
+        """Path and query to POST to; None when the provider does not know the operation."""
+
+    def credential(self, key: bytes) -> tuple[bytes, bytes]:
+        """The header that carries the key."""
+
+
+class HttpConnector:
+    """`connect_timeout` in seconds; `key` is None when the backend wants none."""
+
+    def __init__(
+        self, client: UpstreamClient, origin: Origin, dialect: Dialect, *, key: bytes | None, connect_timeout: float
+    ) -> None:
+        self._client = client
+        self._origin = origin
+        self._dialect = dialect
+        self._connect_timeout = connect_timeout
+        fixed = [(b"content-type", b"application/json")]
+        if key is not None:
+            fixed.append(dialect.credential(key))
+        self._fixed = encode_headers(fixed)
+
+    async def ask(self, question: Question, *, timeout: float) -> Answer:
+        target = self._dialect.target(question.operation, question.model)
+        if target is None:
+            raise Unusable("operation_not_supported", f"this provider does not offer {question.operation}")
+        return await self._client.request(
+            self._origin,
+            b"POST",
+            target,
+            self._fixed + encode_headers(question.headers),
+            question.body,
+            connect_timeout=min(self._connect_timeout, timeout),
+            response_timeout=timeout,
+        )
