@@ -1,0 +1,212 @@
+"""The traffic port: the order in which a request goes through the gateway.
+
+A raw ASGI application. Routing is the engine's, by host, path, operation and model; a router in front would only
+repeat it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from tidegate_dataplane.engine import denials
+from tidegate_dataplane.engine.call import Call
+from tidegate_dataplane.engine.decide import decide
+from tidegate_dataplane.engine.decision import Decision, Denial
+from tidegate_dataplane.engine.identify import identify
+from tidegate_dataplane.engine.path import LISTING, parse_path
+from tidegate_dataplane.errors import API_ERROR, Failure, internal
+from tidegate_dataplane.ledger.demand import Excess
+from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
+from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.proxy.accounts import Accounts
+from tidegate_dataplane.proxy.exchange import Exchange, Outcome, Send
+from tidegate_dataplane.proxy.forward import Forwarder
+from tidegate_dataplane.proxy.intake import CallerGone, Prompt, Receive, read_body, read_prompt
+from tidegate_dataplane.proxy.keys import presented_keys
+from tidegate_dataplane.proxy.limits import failure_of, limit_headers
+from tidegate_dataplane.proxy.listing import list_models, listing_call
+from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
+from tidegate_dataplane.reload import Reloader
+from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.snapshot.entries import Operation
+
+_log = logging.getLogger(__name__)
+
+
+class Traffic:
+    """The ASGI application for callers. `body_bytes` bounds a request's body."""
+
+    def __init__(
+        self,
+        *,
+        reloader: Reloader,
+        ledger: MemoryLedger,
+        forwarder: Forwarder,
+        relay: Relay,
+        accounts: Accounts,
+        metrics: Metrics,
+        body_bytes: int,
+    ) -> None:
+        self._reloader = reloader
+        self._ledger = ledger
+        self._forwarder = forwarder
+        self._relay = relay
+        self._accounts = accounts
+        self._metrics = metrics
+        self._body_bytes = body_bytes
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, send)
+        self._metrics.in_flight += 1
+        try:
+            await self._serve(exchange, scope, receive)
+        except Failure as failure:
+            if exchange.outcome is Outcome.SERVED:
+                exchange.outcome = Outcome.REJECTED if failure.status < 500 else Outcome.FAILED
+            await exchange.fail(failure)
+        except (CallerGone, asyncio.CancelledError):
+            exchange.gone()
+        except Exception:  # noqa: BLE001 - the last line of defence: a caller gets an error in shape, the log the cause
+            _log.exception("request %s failed", exchange.request_id)
+            exchange.outcome = Outcome.FAILED
+            await exchange.fail(internal())
+        finally:
+            self._metrics.in_flight -= 1
+            self._accounts.close(exchange)
+
+    async def _serve(self, exchange: Exchange, scope: Mapping[str, Any], receive: Receive) -> None:
+        runtime = self._reloader.runtime
+        if runtime is None:
+            raise Failure(
+                503, "not_ready", "The gateway has no configuration yet. Retry.", type=API_ERROR, headers=_SOON
+            )
+        exchange.revision = runtime.revision
+        base, operation = parse_path(exchange.path)
+        if operation is None:
+            message = f"Unknown path {exchange.path[:128]}. Use for example /v1/chat/completions."
+            raise Failure(404, "unknown_url", message)
+        wanted = "GET" if operation is LISTING else "POST"
+        if scope["method"] != wanted:
+            message = f"{scope['method']} is not allowed here; use {wanted}."
+            raise Failure(405, "method_not_allowed", message, headers=((b"allow", wanted.encode()),))
+        keys = presented_keys(exchange.headers)
+        if operation is LISTING:
+            await self._list(exchange, runtime, base, keys)
+            return
+        self._identify(exchange, runtime, keys)
+        await self._infer(exchange, receive, runtime, base, operation, keys)
+
+    async def _list(self, exchange: Exchange, runtime: Runtime, base: str, keys: tuple[str, ...]) -> None:
+        call = listing_call(
+            host=exchange.host,
+            path=exchange.path,
+            base=base,
+            headers=exchange.headers,
+            address=exchange.address,
+            keys=keys,
+        )
+        found = list_models(runtime, call, exchange.arrived)
+        if isinstance(found, Denial):
+            raise self._denied(exchange, Decision(found), found)
+        await exchange.respond(200, [(b"content-type", b"application/json")], found)
+
+    def _identify(self, exchange: Exchange, runtime: Runtime, keys: tuple[str, ...]) -> None:
+        """Before the body is read: a wrong key costs us nothing more."""
+        found = identify(runtime, keys, exchange.arrived)
+        if isinstance(found, Denial):
+            raise self._denied(exchange, Decision(found), found)
+        if found is not None:
+            exchange.key_name = found.name
+
+    async def _infer(
+        self,
+        exchange: Exchange,
+        receive: Receive,
+        runtime: Runtime,
+        base: str,
+        operation: Operation,
+        keys: tuple[str, ...],
+    ) -> None:
+        exchange.operation = operation
+        body = await read_body(receive, exchange.headers, self._body_bytes)
+        exchange.bytes_in = len(body)
+        prompt = exchange.prompt = read_prompt(body, operation)
+        started = perf_counter()
+        call = _call(exchange, prompt, base, operation, keys)
+        decision = exchange.decision = decide(runtime, call, exchange.arrived)
+        if decision.denial is not None:
+            exchange.decided_seconds = perf_counter() - started
+            raise self._denied(exchange, decision, decision.denial)
+        reservation = self._reserve(exchange, decision, call)
+        exchange.decided_seconds = perf_counter() - started
+        try:
+            await self._forward(exchange, prompt, operation, decision, reservation, call.prompt_tokens)
+        except (CallerGone, asyncio.CancelledError):
+            exchange.gone()
+            raise
+        finally:
+            self._accounts.settle(exchange, reservation, call.prompt_tokens)
+
+    async def _forward(
+        self,
+        exchange: Exchange,
+        prompt: Prompt,
+        operation: Operation,
+        decision: Decision,
+        reservation: Reservation,
+        input: int,
+    ) -> None:
+        route = decision.route
+        if route is None:
+            raise RuntimeError("a call was let in without a route")
+        exchange.rule = decision.rule
+        try:
+            answer = await self._forwarder.ask(exchange, prompt, operation, route)
+            if decision.demands:
+                exchange.limits = limit_headers(self._ledger.standings(reservation, exchange.arrived), exchange.arrived)
+            await self._relay.pass_on(exchange, prompt, operation, route, answer, input)
+        except Failure:
+            exchange.outcome = Outcome.UPSTREAM_FAILED
+            raise
+
+    def _reserve(self, exchange: Exchange, decision: Decision, call: Call) -> Reservation:
+        found = self._ledger.reserve(
+            exchange.id,
+            decision.demands,
+            now=exchange.arrived,
+            prompt_tokens=call.prompt_tokens,
+            max_output_tokens=call.max_output_tokens,
+        )
+        if isinstance(found, Excess):
+            raise self._denied(exchange, decision, denials.limit_exceeded(found), found)
+        return found
+
+    def _denied(self, exchange: Exchange, decision: Decision, denial: Denial, excess: Excess | None = None) -> Failure:
+        exchange.decision = decision
+        exchange.outcome = Outcome.DENIED
+        exchange.rule = denial.rule
+        return failure_of(denial, excess=excess, now=exchange.arrived)
+
+
+_SOON = ((b"retry-after", b"1"),)
+
+
+def _call(exchange: Exchange, prompt: Prompt, base: str, operation: Operation, keys: tuple[str, ...]) -> Call:
+    return Call(
+        host=exchange.host,
+        path=exchange.path,
+        base=base,
+        operation=operation,
+        model=prompt.model,
+        headers=exchange.headers,
+        address=exchange.address,
+        keys=keys,
+        body_bytes=prompt.body_bytes,
+        prompt_tokens=estimate_input(prompt.prompt_bytes),
+        max_output_tokens=reserve_output(operation, prompt.max_output, prompt.choices),
+    )

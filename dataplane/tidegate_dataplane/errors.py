@@ -1,0 +1,105 @@
+"""Errors of our own making, in the shape that OpenAI's clients read.
+
+Source of the shape and the types: the OpenAI API reference, "Errors" (platform.openai.com/docs/guides/error-codes).
+"""
+
+from http import HTTPStatus
+
+import msgspec
+from msgspec import Struct
+
+INVALID_REQUEST = "invalid_request_error"
+API_ERROR = "api_error"
+
+
+class Failure(Exception):
+    """A request that ends here with an error. Messages say what to do next, and never hold a key."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        type: str = INVALID_REQUEST,
+        param: str | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.type = type
+        self.param = param
+        self.headers = headers
+
+    def body(self) -> bytes:
+        """The JSON to answer with."""
+        return encode_error(self.message, type=self.type, code=self.code, param=self.param)
+
+
+class _Detail(Struct, frozen=True):
+    message: str
+    type: str
+    code: str | None
+    param: str | None
+
+
+class _Body(Struct, frozen=True):
+    error: _Detail
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_error(message: str, *, type: str, code: str | None, param: str | None = None) -> bytes:
+    """`{"error": {"message", "type", "code", "param"}}`."""
+    return _encode(_Body(_Detail(message, type, code, param)))
+
+
+# What the HTTP layer itself refuses, before any request exists.
+
+
+def malformed_http() -> Failure:
+    return Failure(
+        HTTPStatus.BAD_REQUEST,
+        "malformed_request",
+        "This is not valid HTTP/1.1. Check the client or the proxy before it.",
+    )
+
+
+def head_too_large(limit: int, count: int) -> Failure:
+    return Failure(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "headers_too_large",
+        f"The request's headers exceed {limit} bytes or {count} lines. Send fewer or shorter headers.",
+    )
+
+
+def head_too_slow(seconds: float) -> Failure:
+    return Failure(
+        HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"The request's headers did not arrive within {seconds:g} s."
+    )
+
+
+def body_too_large(limit: int) -> Failure:
+    return Failure(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "request_too_large",
+        f"The request body exceeds {limit} bytes. Send less, for example by splitting the input.",
+    )
+
+
+def body_too_slow(seconds: float) -> Failure:
+    return Failure(
+        HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"The request body did not arrive within {seconds:g} s."
+    )
+
+
+def internal() -> Failure:
+    return Failure(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "The gateway failed on this request. Its log says why under this x-request-id.",
+        type=API_ERROR,
+    )

@@ -1,0 +1,211 @@
+"""Listening for HTTP: uvicorn's protocol, with our limits and error shape, and an orderly end.
+
+uvicorn answers what it cannot parse in plain text, has no limit on headers and no timeout for them, and tells the
+application that a caller is gone only when asked. Here, all of these are the listener's: bad HTTP gets an
+OpenAI-shaped 400, too many headers 431, slow headers or bodies 408, and a caller that goes away cancels the task that
+serves it.
+"""
+
+import asyncio
+import secrets
+import time
+from email.utils import formatdate
+from typing import Any
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tidegate_dataplane.errors import Failure, body_too_slow, head_too_large, head_too_slow, malformed_http
+from tidegate_dataplane.settings import Address, Limits
+
+_SWEEP_SECONDS = 1.0
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection of a caller."""
+
+    limits: Limits  # set by `Listener` on a subclass of its own
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        self._in_head = True
+        self._head_since = self.loop.time()
+        self._head_bytes = 0
+        self._head_lines = 0
+        self._refusal: Failure | None = None
+        self._receiving = False
+        self._serving: asyncio.Task[None] | None = None
+        self._serving_cycle: Any = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        serving = self._serving
+        if serving is not None and not serving.done() and not self._serving_cycle.response_complete:
+            serving.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Nothing is upgraded here: the request is served as it is, and the connection ends with it.
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or malformed_http())
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.head_bytes:
+                self._refuse(head_too_large(self.limits.head_bytes, self.limits.head_count))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = self._receiving = True
+        self._head_since = self.loop.time()
+        self._head_bytes = 0
+        self._head_lines = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._head_lines += 1
+        if self._head_lines > self.limits.head_count:
+            self._refusal = head_too_large(self.limits.head_bytes, self.limits.head_count)
+            raise ValueError("too many headers")
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        super().on_message_complete()
+
+    def check_pace(self, now: float) -> None:
+        """Refuse a head or a body that takes too long; called about every second."""
+        if self.transport.is_closing():
+            return
+        waited = now - self._head_since
+        if self._in_head:
+            if waited > self.limits.head_seconds:
+                self._end_slow_head()
+        elif self._receiving and waited > self.limits.body_seconds:
+            # Also the rest of a body that was refused already and that we only let pass by.
+            self._refuse(body_too_slow(self.limits.body_seconds))
+
+    def _end_slow_head(self) -> None:
+        if self._head_bytes:
+            self._refuse(head_too_slow(self.limits.head_seconds))
+        elif self.timeout_keep_alive_task is None:
+            self.transport.close()  # connected and said nothing
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._serving_cycle = cycle
+        self._serving = task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _refuse(self, failure: Failure) -> None:
+        """Answer and close. After an answer has begun there is no room for another: then close only."""
+        cycle = self._serving_cycle
+        if cycle is not None and cycle.response_started and (self._receiving or not cycle.response_complete):
+            self.transport.abort()
+            return
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        body = failure.body()
+        lines = [
+            STATUS_LINE[failure.status],
+            b"content-type: application/json\r\n",
+            b"content-length: %d\r\n" % len(body),
+            b"x-request-id: %b\r\n" % secrets.token_hex(16).encode(),
+            b"connection: close\r\n\r\n",
+            body,
+        ]
+        self.transport.write(b"".join(lines))
+        self.transport.close()
+
+
+class Listener:
+    """Serves an ASGI application on an address. `address` is the bound one after `start`."""
+
+    def __init__(self, app: Any, address: Address, limits: Limits) -> None:
+        self.address = address
+        self._config = uvicorn.Config(
+            app,
+            interface="asgi3",
+            lifespan="off",
+            ws="none",
+            http=type("LimitedHttpProtocol", (HttpProtocol,), {"limits": limits}),
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=limits.keep_alive_seconds,
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Bind and accept. Raises OSError that names the address."""
+        loop = asyncio.get_running_loop()
+        self._tick()
+        try:
+            self._server = await loop.create_server(
+                self._new_protocol, self.address.host or None, self.address.port, backlog=2048
+            )
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {self.address}: {error.strerror or error}") from error
+        port = self._server.sockets[0].getsockname()[1]
+        self.address = Address(self.address.host, port)
+        self._ticker = loop.create_task(self._keep_ticking())
+
+    async def stop(self, grace: float) -> None:
+        """Accept no more, close idle connections, let what is being served end; cut it after `grace` seconds."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(grace):
+                while self._state.tasks:
+                    await asyncio.wait(list(self._state.tasks))
+        except TimeoutError:
+            await self._cut()
+        for connection in list(self._state.connections):
+            connection.transport.close()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        await asyncio.sleep(0)
+
+    @property
+    def serving(self) -> int:
+        """Requests being served."""
+        return len(self._state.tasks)
+
+    async def _cut(self) -> None:
+        for task in list(self._state.tasks):
+            task.cancel()
+        if self._state.tasks:
+            await asyncio.wait(list(self._state.tasks), timeout=1.0)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        return self._config.http_protocol_class(config=self._config, server_state=self._state, app_state={})  # type: ignore[call-arg]
+
+    async def _keep_ticking(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            self._tick()
+            now = loop.time()
+            for connection in list(self._state.connections):
+                if isinstance(connection, HttpProtocol):
+                    connection.check_pace(now)
+
+    def _tick(self) -> None:
+        self._state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]

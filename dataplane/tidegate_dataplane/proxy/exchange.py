@@ -1,0 +1,160 @@
+"""One request and what is known of it so far: filled in from step to step, and read once at the end for the accounts."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from enum import StrEnum
+from random import getrandbits
+from time import perf_counter, time
+from typing import Any
+
+from tidegate_dataplane.engine.decision import Decision
+from tidegate_dataplane.errors import Failure
+from tidegate_dataplane.proxy.intake import Prompt
+from tidegate_dataplane.proxy.usage import Tokens
+from tidegate_dataplane.runtime import RuleRef, Target
+from tidegate_dataplane.snapshot.entries import Operation
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII).fullmatch
+CALLER_GONE_STATUS = 499  # what logs of proxies call it; never sent
+
+
+class Outcome(StrEnum):
+    """What became of a request."""
+
+    SERVED = "Served"
+    DENIED = "Denied"
+    REJECTED = "Rejected"
+    UPSTREAM_FAILED = "UpstreamFailed"
+    CALLER_GONE = "CallerGone"
+    FAILED = "Failed"
+
+
+class Exchange:
+    """`id` is ours and unique, for the ledger; `request_id` is shown, and the caller's own when that is sane."""
+
+    __slots__ = (
+        "_send",
+        "address",
+        "arrived",
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "code",
+        "decided_seconds",
+        "decision",
+        "headers",
+        "host",
+        "id",
+        "key_name",
+        "limits",
+        "operation",
+        "outcome",
+        "path",
+        "prompt",
+        "request_id",
+        "responding",
+        "revision",
+        "rule",
+        "started",
+        "status",
+        "streamed",
+        "target",
+        "tokens",
+        "upstream_seconds",
+    )
+
+    def __init__(self, scope: Mapping[str, Any], send: Send) -> None:
+        self._send = send
+        self.started = perf_counter()
+        self.arrived = time()
+        self.headers = headers = _read_headers(scope["headers"])
+        self.id = f"{getrandbits(128):032x}"
+        given = headers.get("x-request-id")
+        self.request_id = given if given is not None and _SANE_ID(given) else self.id
+        client = scope.get("client")
+        self.address: str = client[0] if client else ""
+        raw_path = scope.get("raw_path")
+        self.path: str = scope["path"] if raw_path is None else raw_path.decode("latin-1")
+        self.host = _host(headers.get("host", ""))
+        self.operation: Operation | None = None
+        self.prompt: Prompt | None = None
+        self.decision: Decision | None = None
+        self.key_name = ""
+        self.limits: Headers = []
+        self.revision = 0
+        self.rule: RuleRef | None = None
+        self.target: Target | None = None
+        self.tokens: Tokens | None = None
+        self.attempts = 0
+        self.decided_seconds = 0.0
+        self.upstream_seconds = 0.0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.streamed = False
+        self.responding = False
+        self.outcome = Outcome.SERVED
+        self.status = 0
+        self.code = ""
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response; `headers` without length and request id."""
+        self.status = status
+        self.responding = True
+        self.bytes_out = len(body)
+        headers.append((b"content-length", b"%d" % len(body)))
+        headers.append((b"x-request-id", self.request_id.encode("ascii")))
+        headers += self.limits
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of a streamed response."""
+        self.status = status
+        self.responding = True
+        self.streamed = True
+        headers.append((b"x-request-id", self.request_id.encode("ascii")))
+        headers += self.limits
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, chunk: bytes) -> None:
+        """Send a part; waits while the caller does not take more."""
+        self.bytes_out += len(chunk)
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def fail(self, failure: Failure) -> None:
+        """Send an error, unless a response has begun."""
+        self.code = failure.code
+        if not self.responding:
+            headers: Headers = [(b"content-type", b"application/json"), *failure.headers]
+            await self.respond(failure.status, headers, failure.body())
+
+    def gone(self) -> None:
+        """The caller closed the connection; it may have got a part."""
+        self.outcome = Outcome.CALLER_GONE
+        self.code = "caller_gone"
+        self.status = CALLER_GONE_STATUS
+
+
+def _read_headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(headers) != len(raw):
+        # A list in several lines means the same as in one (RFC 9110, section 5.3).
+        headers = {}
+        for name, value in raw:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def _host(value: str) -> str:
+    """Lower case, without the port; an IPv6 address keeps its brackets."""
+    host, colon, port = value.rpartition(":")
+    if colon and port.isdecimal():
+        value = host
+    return value.lower()

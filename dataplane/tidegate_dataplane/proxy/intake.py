@@ -1,0 +1,184 @@
+"""Reading a request: the body within its bounds, its JSON once, and of its fields what the gateway needs.
+
+Fields are kept as the caller wrote them and encoded again on the way out; of a name that stands twice the last one
+counts, and only that one is sent, so that what was judged is what the provider reads.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tidegate_dataplane.errors import Failure, body_too_large
+from tidegate_dataplane.snapshot.entries import Operation
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Fields = dict[str, msgspec.Raw]
+
+MAX_MODEL_LENGTH = 256
+_MAX_TOKENS = 2**31 - 1
+_MAX_CHOICES = 128
+_STRING, _ARRAY, _OBJECT = b'"', b"[", b"{"
+
+# The field that holds the prompt, the JSON types it may have, and whether the request has no meaning without it.
+_PROMPT: Mapping[Operation, tuple[str, bytes, str, bool]] = {
+    Operation.CHAT: ("messages", _ARRAY, "an array of messages", True),
+    Operation.COMPLETION: ("prompt", _STRING + _ARRAY, "a string or an array", True),
+    Operation.RESPONSES: ("input", _STRING + _ARRAY, "a string or an array", False),
+    Operation.EMBEDDINGS: ("input", _STRING + _ARRAY, "a string or an array", True),
+    Operation.IMAGE: ("prompt", _STRING, "a string", True),
+    Operation.MODERATION: ("input", _STRING + _ARRAY, "a string or an array", True),
+}
+_OUTPUT_LIMITS: Mapping[Operation, tuple[str, ...]] = {
+    Operation.CHAT: ("max_completion_tokens", "max_tokens"),
+    Operation.COMPLETION: ("max_tokens",),
+    Operation.RESPONSES: ("max_output_tokens",),
+}
+_decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_string = msgspec.json.Decoder(str).decode
+_decode_flag = msgspec.json.Decoder(bool | None).decode
+_decode_integer = msgspec.json.Decoder(int | None).decode
+_decode_object = msgspec.json.Decoder(Fields | None).decode
+
+
+class CallerGone(Exception):
+    """The caller closed the connection before the request was complete."""
+
+
+class Prompt(Struct, gc=False):
+    """A request's body, read. `max_output` is None when the caller sets no limit; sizes in bytes."""
+
+    fields: Fields
+    model: str
+    streamed: bool
+    wants_usage: bool
+    prompt_bytes: int
+    body_bytes: int
+    max_output: int | None
+    choices: int
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
+    """Return the whole body. Raises Failure (413) and CallerGone. The listener bounds the time."""
+    declared = headers.get("content-length", "")
+    if len(declared) > 7 and int(declared) > limit:
+        raise body_too_large(limit)
+    message = await receive()
+    if message["type"] != "http.request":
+        raise CallerGone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > limit:
+            raise body_too_large(limit)
+        return body
+    return await _read_rest(receive, body, limit)
+
+
+async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:
+    parts = [first]
+    size = len(first)
+    while size <= limit:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise CallerGone
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if not message.get("more_body", False):
+            break
+    if size > limit:
+        raise body_too_large(limit)
+    return b"".join(parts)
+
+
+def read_prompt(body: bytes, operation: Operation) -> Prompt:
+    """Read the JSON of an inference request. Raises Failure (400) that names the field."""
+    fields = _read_fields(body)
+    prompt = _field_bytes(fields, operation)
+    streamed = _read(fields, "stream", _decode_flag, "true or false") is True
+    return Prompt(
+        fields=fields,
+        model=_read_model(fields),
+        streamed=streamed,
+        wants_usage=_wants_usage(fields),
+        prompt_bytes=prompt,
+        body_bytes=len(body),
+        max_output=_max_output(fields, operation),
+        choices=_bounded(fields, "n", 1, _MAX_CHOICES) or 1,
+    )
+
+
+def _read_fields(body: bytes) -> Fields:
+    try:
+        if not body.isascii():
+            body.decode()  # msgspec looks only at the text it is asked for
+        return _decode_fields(body)
+    except UnicodeDecodeError as error:
+        raise Failure(400, "invalid_encoding", f"The body is not UTF-8 (byte {error.start}).") from None
+    except RecursionError:
+        raise Failure(400, "invalid_json", "The body is nested too deeply.") from None
+    except msgspec.ValidationError:
+        raise Failure(400, "invalid_json", "The body must be a JSON object.") from None
+    except msgspec.DecodeError as error:
+        what = "The body is empty; send a JSON object." if not body else f"The body is not valid JSON: {error}."
+        raise Failure(400, "invalid_json", what) from None
+
+
+def _read_model(fields: Fields) -> str:
+    if "model" not in fields:
+        raise Failure(400, "missing_required_parameter", "You must provide a model parameter.", param="model")
+    model = _read(fields, "model", _decode_string, "a string")
+    if not isinstance(model, str) or not model or len(model) > MAX_MODEL_LENGTH or not model.isprintable():
+        message = f"model must be a name of 1 to {MAX_MODEL_LENGTH} printable characters."
+        raise Failure(400, "invalid_value", message, param="model")
+    return model
+
+
+def _field_bytes(fields: Fields, operation: Operation) -> int:
+    """Check the type of the prompt, and return its size."""
+    name, starts, types, required = _PROMPT[operation]
+    raw = fields.get(name)
+    if raw is None:
+        if required:
+            raise Failure(400, "missing_required_parameter", f"Missing required parameter: {name}.", param=name)
+        return 0
+    text = memoryview(raw)
+    if text[0] not in starts:
+        if not required and bytes(text) == b"null":
+            return 0
+        raise _wrong_type(name, types)
+    return len(text)
+
+
+def _wants_usage(fields: Fields) -> bool:
+    if "stream_options" not in fields:
+        return False
+    options = _read(fields, "stream_options", _decode_object, "an object")
+    return isinstance(options, dict) and _read(options, "include_usage", _decode_flag, "true or false") is True
+
+
+def _max_output(fields: Fields, operation: Operation) -> int | None:
+    found = [_bounded(fields, name, 0, _MAX_TOKENS) for name in _OUTPUT_LIMITS.get(operation, ())]
+    return next((each for each in found if each is not None), None)
+
+
+def _bounded(fields: Fields, name: str, least: int, most: int) -> int | None:
+    value = _read(fields, name, _decode_integer, "an integer")
+    if isinstance(value, int) and not least <= value <= most:
+        raise Failure(400, "invalid_value", f"{name} must be between {least} and {most}.", param=name)
+    return value if isinstance(value, int) else None
+
+
+def _read(fields: Fields, name: str, decode: Callable[[msgspec.Raw], object], types: str) -> object:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _wrong_type(name, types) from None
+
+
+def _wrong_type(name: str, types: str) -> Failure:
+    return Failure(400, "invalid_type", f"Invalid type for {name}: expected {types}.", param=name)

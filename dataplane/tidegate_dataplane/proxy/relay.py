@@ -1,0 +1,175 @@
+"""From a provider's answer to the caller's response: what passes, what is replaced, and how it is streamed.
+
+Of the provider's headers only those on a list pass: not its cookies, not its organization's name, not the limits of a
+key that many callers share.
+"""
+
+import logging
+from http import HTTPStatus
+
+import msgspec
+from msgspec import Struct
+
+from tidegate_dataplane.errors import API_ERROR, INVALID_REQUEST, Failure, encode_error
+from tidegate_dataplane.providers.answer import Answer
+from tidegate_dataplane.proxy.events import EventRelay, EventTooLarge
+from tidegate_dataplane.proxy.exchange import Exchange, Headers, Outcome
+from tidegate_dataplane.proxy.forward import upstream_broken
+from tidegate_dataplane.proxy.intake import Prompt
+from tidegate_dataplane.proxy.usage import estimate_whole, read_report
+from tidegate_dataplane.runtime import Route
+from tidegate_dataplane.snapshot.entries import Operation
+from tidegate_dataplane.upstream import ResponseTimeout, ResponseTooLarge, UpstreamError
+
+_log = logging.getLogger(__name__)
+_PASSED = frozenset(
+    {
+        b"content-type",
+        b"content-encoding",
+        b"content-language",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"retry-after",
+        b"retry-after-ms",
+    }
+)
+_EVENT_STREAM = b"text/event-stream"
+_MAX_ERROR_BYTES = 256 * 1024
+
+
+class _ErrorShape(Struct):
+    error: dict[str, msgspec.Raw]
+
+
+class Relay:
+    """Passes answers on. `response_bytes` bounds an answer that is not streamed."""
+
+    def __init__(self, response_bytes: int) -> None:
+        self._limit = response_bytes
+
+    async def pass_on(
+        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, answer: Answer, input: int
+    ) -> None:
+        """Answer the caller and note the tokens; `input` is the estimate of the prompt. Raises Failure before the
+        first byte, and leaves the answer closed."""
+        try:
+            if not 200 <= answer.status < 300:
+                await self._pass_error(exchange, route, answer)
+            elif _content_type(answer).startswith(_EVENT_STREAM):
+                await self._stream(exchange, prompt, operation, route, answer, input)
+            else:
+                await self._whole(exchange, operation, route, answer, input)
+        finally:
+            await answer.aclose()
+
+    async def _whole(self, exchange: Exchange, operation: Operation, route: Route, answer: Answer, input: int) -> None:
+        body = await _read(answer, self._limit, route)
+        exchange.tokens = read_report(body).tokens or estimate_whole(operation, input, body)
+        await exchange.respond(answer.status, _passed(answer), body)
+
+    async def _pass_error(self, exchange: Exchange, route: Route, answer: Answer) -> None:
+        status = answer.status
+        exchange.outcome = Outcome.UPSTREAM_FAILED
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            _log.error("the provider refused the credential of backend %s (%d)", _backend(exchange), status)
+            raise Failure(
+                502,
+                "upstream_authentication",
+                "The provider refused the gateway's own credential. Tell the owner of the backend.",
+                type=API_ERROR,
+            )
+        if status < 400:
+            raise Failure(
+                502, "upstream_failed", f"The provider answered {status}, which is no answer.", type=API_ERROR
+            )
+        body = await _read(answer, _MAX_ERROR_BYTES, route)
+        exchange.code = f"upstream_{status}"
+        headers = _passed(answer)
+        if not _has_error_shape(body):
+            type = INVALID_REQUEST if status < 500 else API_ERROR
+            body = encode_error(f"The provider answered {status}.", type=type, code="upstream_error")
+            headers = [each for each in headers if each[0].startswith(b"retry-")]
+            headers.append((b"content-type", b"application/json"))
+        await exchange.respond(status, headers, body)
+
+    async def _stream(
+        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, answer: Answer, input: int
+    ) -> None:
+        events = EventRelay(hide_usage=not prompt.wants_usage and operation is not Operation.RESPONSES)
+        idle = route.stream_idle_timeout
+        chunk = await _first_chunk(answer, route)
+        await exchange.begin(answer.status, [*_passed(answer), (b"cache-control", b"no-cache")])
+        try:
+            while chunk:
+                ready = events.feed(chunk)
+                if ready:
+                    await exchange.write(ready)
+                chunk = await answer.next_chunk(idle_timeout=idle)
+            ready = events.finish()
+            if ready:
+                await exchange.write(ready)
+        except (UpstreamError, EventTooLarge) as error:
+            await self._end_with_error(exchange, operation, error)
+        finally:
+            exchange.tokens = events.tokens(input)
+        await exchange.end()
+
+    async def _end_with_error(self, exchange: Exchange, operation: Operation, error: Exception) -> None:
+        """The status is sent already, so the stream itself must say that it is not whole."""
+        exchange.outcome = Outcome.UPSTREAM_FAILED
+        slow = isinstance(error, ResponseTimeout)
+        exchange.code = "upstream_timeout" if slow else "upstream_failed"
+        what = "fell silent" if slow else "broke off"
+        message = f"The provider {what} in the middle of the answer. What came so far is not complete; retry."
+        body = encode_error(message, type=API_ERROR, code=exchange.code)
+        _log.warning("a stream of backend %s %s: %s", _backend(exchange), what, error)
+        name = b"event: error\n" if operation is Operation.RESPONSES else b""
+        await exchange.write(name + b"data: " + body + b"\n\n")
+
+
+async def _first_chunk(answer: Answer, route: Route) -> bytes:
+    """Until it is here, an error can still be a status."""
+    try:
+        return await answer.next_chunk(idle_timeout=route.stream_idle_timeout)
+    except UpstreamError as error:
+        raise _lost(error) from error
+
+
+async def _read(answer: Answer, limit: int, route: Route) -> bytes:
+    try:
+        return await answer.read(limit=limit, idle_timeout=route.stream_idle_timeout)
+    except ResponseTooLarge:
+        raise Failure(
+            502, "upstream_response_too_large", f"The provider's answer exceeds {limit} bytes.", type=API_ERROR
+        ) from None
+    except UpstreamError as error:
+        raise _lost(error) from error
+
+
+def _lost(error: UpstreamError) -> Failure:
+    if isinstance(error, ResponseTimeout):
+        return Failure(504, "upstream_timeout", "The provider fell silent in its answer. Retry.", type=API_ERROR)
+    return upstream_broken()
+
+
+def _passed(answer: Answer) -> Headers:
+    return [header for header in answer.headers if header[0] in _PASSED]
+
+
+def _content_type(answer: Answer) -> bytes:
+    for name, value in answer.headers:
+        if name == b"content-type":
+            return value.lower()
+    return b""
+
+
+def _has_error_shape(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=_ErrorShape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _backend(exchange: Exchange) -> str:
+    return "" if exchange.target is None else exchange.target.backend.key
