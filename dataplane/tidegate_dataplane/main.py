@@ -1,0 +1,145 @@
+"""The command `tidegate-dataplane`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from tidegate_dataplane.plane import DataPlane
+from tidegate_dataplane.settings import Address, ApiAccess, Limits, Settings
+from tidegate_dataplane.source.api_access import ApiAccessError, from_kubeconfig, in_cluster
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM; returns 0, or 1 with a message that says what to change."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=options.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = read_settings(options)
+        uvloop.run(_serve(settings))
+    except (ValueError, OSError) as error:
+        print(f"tidegate-dataplane: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    await DataPlane(settings).run()
+
+
+def read_settings(options: argparse.Namespace) -> Settings:
+    """From the parsed flags. Raises ValueError or OSError that says which flag is wrong."""
+    api = _api_access(options)
+    if api is None and options.snapshot_dir is None and options.snapshot_file is None:
+        raise ValueError(
+            "no source of snapshots: run in a cluster, or give --kubeconfig, --api-server, --snapshot-dir or --snapshot-file"
+        )
+    return Settings(
+        gateway=options.gateway,
+        namespace=options.namespace,
+        listen=options.listen,
+        admin_listen=options.admin_listen,
+        api=api,
+        snapshot_dir=options.snapshot_dir,
+        credentials_dir=options.credentials_dir,
+        snapshot_file=options.snapshot_file,
+        audit=options.audit_file,
+        drain_delay=options.drain_delay,
+        grace=options.grace,
+        limits=Limits(body_bytes=options.max_body_bytes),
+    )
+
+
+def _api_access(options: argparse.Namespace) -> ApiAccess | None:
+    if options.api_server is not None:
+        if options.kubeconfig is not None:
+            raise ApiAccessError("give --kubeconfig or --api-server, not both")
+        if options.api_ca is not None:
+            options.api_ca.read_bytes()  # an unreadable file is said at once, not in a loop
+        return ApiAccess(url=options.api_server, ca_file=options.api_ca, token_file=options.api_token_file)
+    if options.kubeconfig is not None:
+        return from_kubeconfig(options.kubeconfig)
+    return None if options.no_api else in_cluster()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tidegate-dataplane",
+        description="Serve callers from the snapshots that the operator publishes.",
+        epilog="In a pod, the API server is found by itself. A mounted directory serves also when the API is away.",
+    )
+    add = parser.add_argument
+    add("--gateway", default="default", metavar="NAME", help="the gateway to serve (default: %(default)s)")
+    add("--namespace", default="tidegate-system", metavar="NAME", help="where the operator publishes (%(default)s)")
+    add("--listen", type=_address, default=Address("0.0.0.0", 8080), metavar="HOST:PORT", help="callers (%(default)s)")  # noqa: S104
+    add(
+        "--admin-listen",
+        type=_address,
+        default=Address("0.0.0.0", 9090),
+        metavar="HOST:PORT",
+        help="live, ready, status, metrics, explain (%(default)s)",
+    )  # noqa: S104
+    add("--kubeconfig", type=Path, metavar="FILE", help="reach the API server by its current context")
+    add("--api-server", metavar="URL", help="reach the API server here, for example https://10.0.0.1:6443")
+    add("--api-ca", type=Path, metavar="FILE", help="its certificate authority, with --api-server")
+    add("--api-token-file", type=Path, metavar="FILE", help="a token, read again as it changes, with --api-server")
+    add("--no-api", action="store_true", help="do not use the API server even in a pod")
+    add("--snapshot-dir", type=Path, metavar="DIR", help="the mounted ConfigMaps of the operator")
+    add("--credentials-dir", type=Path, metavar="DIR", help="the mounted credentials Secret")
+    add("--snapshot-file", type=Path, metavar="FILE", help="a snapshot in one file")
+    add("--audit-file", default="", metavar="PATH", help="one JSON line for each decision; - for standard output")
+    add(
+        "--grace",
+        type=_seconds,
+        default=30.0,
+        metavar="TIME",
+        help="longest wait for what is being served when stopping (30s)",
+    )
+    add(
+        "--drain-delay",
+        type=_seconds,
+        default=1.0,
+        metavar="TIME",
+        help="wait between not ready and not accepting (1s)",
+    )
+    add(
+        "--max-body-bytes",
+        type=_size,
+        default=Limits().body_bytes,
+        metavar="N",
+        help="largest request body (%(default)s)",
+    )
+    add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)")
+    return parser
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    for unit in ("ms", "s", "m"):
+        number = text.removesuffix(unit)
+        if number != text and number.isdecimal():
+            return int(number) * _UNITS[unit]
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 500ms or 2m")
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

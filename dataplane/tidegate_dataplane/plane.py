@@ -1,0 +1,210 @@
+"""A whole data plane: its parts put together, started and stopped in the right order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from tidegate_dataplane.admin import Admin
+from tidegate_dataplane.app import Traffic
+from tidegate_dataplane.audit import AuditLog, AuditSink
+from tidegate_dataplane.credentials import Credentials
+from tidegate_dataplane.ledger.memory import MemoryLedger
+from tidegate_dataplane.listener import Listener
+from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.providers.connectors import Connectors
+from tidegate_dataplane.proxy.accounts import Accounts
+from tidegate_dataplane.proxy.explain import explain_json
+from tidegate_dataplane.proxy.forward import Forwarder
+from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.reload import Reloader
+from tidegate_dataplane.settings import Address, Settings
+from tidegate_dataplane.source.api_client import ApiClient
+from tidegate_dataplane.source.directory import CredentialsDirectory, DirectorySource
+from tidegate_dataplane.source.file import FileSource
+from tidegate_dataplane.source.files import PolledSource
+from tidegate_dataplane.source.kubernetes import KubernetesSource
+from tidegate_dataplane.source.state import SourceState
+from tidegate_dataplane.upstream import UpstreamClient
+
+_log = logging.getLogger(__name__)
+
+
+class DataPlane:
+    """Serves callers from the snapshots it is given: by its sources, or by `reloader.offer`.
+
+    `run` does everything; `start`, `wait_closed` and `stop` are for a program that embeds it. One event loop.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the audit file; nothing listens yet. Raises OSError when the audit file cannot be opened."""
+        self._settings = settings
+        self.reloader = Reloader(settings.gateway)
+        self.metrics = Metrics()
+        self.ledger = MemoryLedger()
+        self._credentials = Credentials()
+        self._client = UpstreamClient()
+        self._sink = AuditSink(settings.audit) if settings.audit else None
+        self._audit = None if self._sink is None else AuditLog(self._sink.write)
+        self._draining = False
+        self._closing = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sources = self._make_sources()
+        self._traffic = Listener(self._make_traffic(), settings.listen, settings.limits)
+        self._admin = Listener(self._make_admin().app(), settings.admin_listen, settings.limits)
+        self._read_metrics()
+
+    @property
+    def address(self) -> Address:
+        """Where callers are served, once started."""
+        return self._traffic.address
+
+    @property
+    def admin_address(self) -> Address:
+        """Where the admin port is, once started."""
+        return self._admin.address
+
+    @property
+    def ready(self) -> bool:
+        return self.reloader.runtime is not None and not self._draining
+
+    def set_credentials(self, values: Mapping[str, bytes]) -> None:
+        """Replace all provider keys, for requests from now on; they win over those of any source."""
+        self._credentials.replace("memory", values)
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, and stop in order."""
+        await self.start()
+        await self.wait_closed()
+
+    async def start(self) -> None:
+        """Listen, and follow the sources. Raises OSError when an address cannot be bound."""
+        if self._audit is not None:
+            self._audit.start()
+        await self._admin.start()
+        try:
+            await self._traffic.start()
+        except OSError:
+            await self._admin.stop(0)
+            raise
+        loop = asyncio.get_running_loop()
+        for source in self._sources:
+            task = loop.create_task(source.run(), name=type(source).__name__)
+            task.add_done_callback(_complain)
+            self._tasks.append(task)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                loop.add_signal_handler(number, self._closing.set)
+            except (ValueError, RuntimeError):  # not the main thread: whoever embeds us calls `stop`
+                break
+        _log.info("serving %s, admin on %s", self.address, self.admin_address)
+
+    async def wait_closed(self) -> None:
+        """Return when the data plane has been told to stop and has stopped."""
+        await self._closing.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Say so in `/-/ready`, go on for the drain delay, then accept nothing more, finish what is being served (at
+        most `grace` seconds), and write out the audit log."""
+        if self._draining:
+            await self._closed.wait()
+            return
+        self._draining = True
+        self._closing.set()
+        _log.info("draining, %d requests are being served", self._traffic.serving)
+        await asyncio.sleep(self._settings.drain_delay)
+        await self._traffic.stop(self._settings.grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.aclose()
+        self.reloader.close()
+        if self._audit is not None and self._sink is not None:
+            await asyncio.to_thread(self._audit.stop)
+            self._sink.close()
+        await self._admin.stop(0)
+        self._closed.set()
+
+    def _make_sources(self) -> list[KubernetesSource | PolledSource]:
+        settings, reloader, credentials = self._settings, self.reloader, self._credentials
+        sources: list[KubernetesSource | PolledSource] = []
+        if settings.api is not None:
+            api = ApiClient(settings.api, self._client)
+            sources.append(
+                KubernetesSource(
+                    api,
+                    gateway=settings.gateway,
+                    namespace=settings.namespace,
+                    reloader=reloader,
+                    credentials=credentials,
+                )
+            )
+        if settings.credentials_dir is not None:
+            sources.append(CredentialsDirectory(settings.credentials_dir, credentials=credentials))
+        if settings.snapshot_dir is not None:
+            sources.append(DirectorySource(settings.snapshot_dir, reloader=reloader))
+        if settings.snapshot_file is not None:
+            sources.append(FileSource(settings.snapshot_file, reloader=reloader))
+        return sources
+
+    def _make_traffic(self) -> Traffic:
+        limits = self._settings.limits
+        return Traffic(
+            reloader=self.reloader,
+            ledger=self.ledger,
+            forwarder=Forwarder(Connectors(self._client, self._credentials), self.metrics),
+            relay=Relay(limits.response_bytes),
+            accounts=Accounts(self._settings.gateway, self.ledger, self._audit, self.metrics),
+            metrics=self.metrics,
+            body_bytes=limits.body_bytes,
+        )
+
+    def _make_admin(self) -> Admin:
+        return Admin(
+            gateway=self._settings.gateway,
+            version=_version(),
+            reloader=self.reloader,
+            metrics=self.metrics,
+            sources=self._source_states,
+            draining=lambda: self._draining,
+            explain=explain_json,
+        )
+
+    def _source_states(self) -> list[SourceState]:
+        return [state for source in self._sources for state in source.states]
+
+    def _read_metrics(self) -> None:
+        reloader, ledger, audit = self.reloader, self.ledger, self._audit
+        self.metrics.read_gauges(
+            lambda: {
+                "tidegate_revision": reloader.revision,
+                "tidegate_ready": float(self.ready),
+                "tidegate_ledger_counters": ledger.counters,
+                "tidegate_ledger_reservations": ledger.outstanding,
+                "tidegate_load_seconds": 0.0 if reloader.loaded is None else reloader.loaded.seconds,
+            }
+        )
+        self.metrics.read_counters(
+            lambda: {
+                "tidegate_snapshots_refused": reloader.refusals,
+                "tidegate_ledger_overshoot_tokens": ledger.overshoot_tokens,
+                "tidegate_audit_written": 0 if audit is None else audit.written,
+                "tidegate_audit_dropped": 0 if audit is None else audit.dropped,
+            }
+        )
+
+
+def _complain(task: "asyncio.Task[None]") -> None:
+    """A source follows for ever; one that ends has a defect, and the log must say so."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("source %s ended: %s", task.get_name(), error, exc_info=error)
+
+
+def _version() -> str:
+    try:
+        return version("tidegate")
+    except PackageNotFoundError:
+        return "unknown"
