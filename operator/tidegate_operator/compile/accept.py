@@ -17,7 +17,8 @@ from tidegate_crds.v1alpha1.aipolicy import AIPolicySpec
 from tidegate_crds.v1alpha1.airoute import AIRouteSpec
 from tidegate_crds.v1alpha1.quota import QuotaSpec
 from tidegate_crds.v1alpha1.shapes import Shape
-from tidegate_dataplane.snapshot.entries import RouteEntry, TargetRef
+from tidegate_dataplane.snapshot.entries import Entry, RouteEntry, TargetRef
+from tidegate_operator.compile.canonical import canonical
 from tidegate_operator.compile.claims import RouteClaim, claim_of
 from tidegate_operator.compile.compiled import AnyEntry
 from tidegate_operator.compile.content.backend import backend_content
@@ -35,7 +36,7 @@ from tidegate_operator.verdicts import Finding, Verdict
 from tidegate_operator.world import Facts, Kind, Resource
 
 _SpecT = TypeVar("_SpecT", bound=Shape)
-_EntryT = TypeVar("_EntryT")
+_EntryT = TypeVar("_EntryT", bound=Entry)
 _ATTACHING = (Kind.POLICY, Kind.QUOTA)
 
 
@@ -99,7 +100,7 @@ def _lower(
     problems: Problems,
 ) -> _EntryT | None:
     spec = _validate(resource.spec, model, problems)
-    return None if spec is None else lower(resource, spec, facts, problems)
+    return None if spec is None else canonical(lower(resource, spec, facts, problems))
 
 
 def _validate(spec: Any, model: type[_SpecT], problems: Problems) -> _SpecT | None:

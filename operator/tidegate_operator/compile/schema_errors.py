@@ -17,6 +17,7 @@ from tidegate_operator.compile.spec_shape import model_at
 _MAX_REPORTED = 32
 _MAX_STEP = 80
 
+_SHA256 = r"^[0-9a-f]{64}$"
 _PATTERNS = {
     shapes.LABEL_PATTERN: "lower-case letters, digits and '-', beginning and ending with a letter or digit",
     shapes.SUBDOMAIN_PATTERN: "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
@@ -29,7 +30,7 @@ _PATTERNS = {
     r"^https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~/-]*)?$": (
         "an http or https URL without user, query or fragment, such as https://api.openai.com/v1"
     ),
-    r"^[0-9a-f]{64}$": "the SHA-256 of the key as 64 lower-case hex digits",
+    _SHA256: "the SHA-256 of the key as 64 lower-case hex digits",
     r"^(0|[1-9][0-9]{0,17})$": 'a whole number in quotes, without sign, separators or leading zeros, such as "5000000"',
     r"^[A-Za-z][A-Za-z0-9_+/-]*$": "an IANA time zone such as Europe/Berlin",
     r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$": (
@@ -68,6 +69,8 @@ def field_path(location: Sequence[int | str], base: str = "spec") -> str:
 def _message(kind: str, location: tuple[int | str, ...], context: Mapping[str, Any], model: type[Shape]) -> str:
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}"
+    if location and location[-1] == "sha256" and kind.startswith("string_too"):
+        return f"must be {_PATTERNS[_SHA256]}"
     match kind:
         case "missing":
             return "is required"

@@ -21,7 +21,7 @@ def check_rules(model: type[Shape], data: dict[str, Any], problems: Problems, pa
             problems.add(path + rule.field_path, rule.message)
     for name, field in fields_of(model).items():
         value = data.get(name)
-        if value:
+        if value is not None:
             _check_field(field, value, problems, f"{path}.{name}")
 
 
