@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from samples.snapshots import (
     NOON,
+    Entry,
     allow,
     attach,
     backend,
@@ -49,9 +50,9 @@ def measured(name: str, once: Callable[[], object]) -> float:
     return best
 
 
-def world(*, routes: int, consumers: int, when: str = "") -> list[object]:
+def world(*, routes: int, consumers: int, when: str = "") -> list[Entry]:
     """Namespaces of ten routes each; every route has login, two rules, a rate limit and two quotas."""
-    entries: list[object] = [backend()]
+    entries: list[Entry] = [backend()]
     rules = (deny("closed", models=("forbidden-*",)), allow("staff", roles=("inference",), when=when))
     login = policy(
         "team-a/login", methods=(Method.API_KEY,), rules=rules, rate_limits=(rate(requests=10**9, burst=10**9),)
@@ -126,12 +127,12 @@ def per_call(name: str, runtime: Runtime) -> None:
 
 
 def main() -> None:
-    per_call("1 route, no CEL", build(*snapshot(world(routes=1, consumers=0))))  # type: ignore[arg-type]
+    per_call("1 route, no CEL", build(*snapshot(world(routes=1, consumers=0))))
     expression = "now.getHours('Europe/Berlin') >= 6 && request.bodyBytes < 100000"
-    per_call("1 route, one CEL", build(*snapshot(world(routes=1, consumers=0, when=expression))))  # type: ignore[arg-type]
+    per_call("1 route, one CEL", build(*snapshot(world(routes=1, consumers=0, when=expression))))
 
     entries = world(routes=5_000, consumers=20_000, when=expression)
-    index, shards = snapshot(entries, shards=64)  # type: ignore[arg-type]
+    index, shards = snapshot(entries, shards=64)
     gc.collect()
     began = time.perf_counter()
     large = build(index, shards)
@@ -143,14 +144,14 @@ def main() -> None:
     print(f"{f'visible models ({count})':55}{(time.perf_counter() - began) * 1e3:9.1f} ms")
 
     small = world(routes=3_000, consumers=100, when=expression)
-    index, shards = snapshot(small, shards=64)  # type: ignore[arg-type]
+    index, shards = snapshot(small, shards=64)
     base = build(index, shards)
     for what, edited in (
         ("timeout of one route", route("team-1/route-17", models=("model-17",), timeout_ms=1)),
         ("models of one route", route("team-1/route-17", models=("another",))),
         ("a policy of 3,000 routes", policy("team-a/login", generation=2, methods=(Method.API_KEY,))),
     ):
-        changed = [edited if entry.source.key == edited.source.key else entry for entry in small]  # type: ignore[attr-defined]
+        changed = [edited if entry.source.key == edited.source.key else entry for entry in small]
         after, parts = snapshot(changed, revision=2, shards=64)
         times = []
         for _ in range(10):
@@ -159,7 +160,7 @@ def main() -> None:
             times.append(time.perf_counter() - began)
         print(f"{f'incremental build, 3,000 routes: {what}':55}{sorted(times)[5] * 1e3:9.2f} ms (median)")
 
-    index, shards = snapshot(entries, shards=64)  # type: ignore[arg-type]
+    index, shards = snapshot(entries, shards=64)
     del large, base
     gc.collect()
     tracemalloc.start()

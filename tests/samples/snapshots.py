@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
+
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.runtime import Runtime, build
 from tidegate_dataplane.snapshot.codec import encode_shard
@@ -96,7 +97,9 @@ def rate(
     return RateLimitEntry(name=name, per=per, requests=requests, period_ms=period_ms, burst=burst)
 
 
-def limit(unit: Unit = Unit.TOKENS, amount: int = 1_000, window: WindowEntry | None = None, **fields: Any) -> LimitEntry:
+def limit(
+    unit: Unit = Unit.TOKENS, amount: int = 1_000, window: WindowEntry | None = None, **fields: Any
+) -> LimitEntry:
     month = WindowEntry(calendar=CalendarPeriod.MONTH)
     return LimitEntry(unit=unit, amount=amount, window=month if window is None else window, **fields)
 
