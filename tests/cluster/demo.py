@@ -8,6 +8,7 @@ Leaves .demo/kubeconfig (an administrator's) and the logs under .demo/ for as lo
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import shlex
 import shutil
@@ -23,11 +24,25 @@ from types import FrameType
 from cluster.build_tools import BuildFailed, ensure_tools
 from cluster.harness.apiserver import ApiServer
 from cluster.harness.binaries import ToolsMissing, find_tools
+from cluster.harness.conditions import is_ready
 from cluster.harness.gateway import DataPlane, start_data_plane, start_operator
 from cluster.harness.install import ManifestsMissing, apply_crds, apply_folder, apply_rbac
 from cluster.harness.kubectl import Kubectl, KubectlFailed
-from cluster.harness.processes import ChildProcess, ProcessFailed, http_status, is_free, wait_until
-from cluster.harness.sample_call import sample_call
+from cluster.harness.processes import (
+    ChildProcess,
+    DeadlineExceeded,
+    ProcessFailed,
+    http_status,
+    is_free,
+    stop_all,
+    wait_until,
+)
+from tidegate_dataplane.reload import Reloader
+from tidegate_operator.cli.sample_call import SampleCall, sample_call
+from tidegate_operator.embedded import EmbeddedOperator
+from tidegate_operator.folder import Folder
+from tidegate_operator.resources import RESOURCES
+from tidegate_operator.world import Facts
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA_PLANES = 2
@@ -73,6 +88,8 @@ def _run(options: Options) -> None:
     _check_ports(ports)
     ensure_tools(_say)
     options.directory.mkdir(exist_ok=True)
+    for log in options.directory.glob("*.log"):
+        log.unlink()
     kubeconfig = options.directory / "kubeconfig"
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(_say, "everything is stopped")
@@ -85,36 +102,51 @@ def _run(options: Options) -> None:
             apply_crds(server, ROOT / "crds")
             apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
             applied = apply_folder(server, options.examples)
-        planes = [_data_plane(server, options, index, cleanup) for index in range(DATA_PLANES)]
+        processes: list[ChildProcess] = []
+        cleanup.callback(stop_all, processes)
+        planes = _start_data_planes(server, options, processes)
         urls = [plane.admin_url for plane in planes]
-        operator = start_operator(server, data_plane_urls=urls, directory=options.directory)
-        cleanup.callback(operator.stop)
+        processes.append(start_operator(server, data_plane_urls=urls, directory=options.directory))
         with _step("operator and data planes"):
-            _wait_ready(planes, operator)
+            _wait_ready(planes, processes)
+            _wait_programmed(server)
         _explain(options, planes, applied)
-        _watch([operator, *(plane.process for plane in planes)])
+        _watch(processes)
 
 
-def _data_plane(server: ApiServer, options: Options, index: int, cleanup: contextlib.ExitStack) -> DataPlane:
-    plane = start_data_plane(
-        server,
-        directory=options.directory,
-        name=f"dataplane-{index + 1}",
-        port=options.port + index,
-        admin_port=options.admin_port + index,
-    )
-    cleanup.callback(plane.process.stop)
-    return plane
+def _start_data_planes(server: ApiServer, options: Options, processes: list[ChildProcess]) -> list[DataPlane]:
+    """Start them, noting each in `processes` at once, so that it is stopped even when the next one fails."""
+    planes = []
+    for index in range(DATA_PLANES):
+        plane = start_data_plane(
+            server,
+            directory=options.directory,
+            name=f"dataplane-{index + 1}",
+            port=options.port + index,
+            admin_port=options.admin_port + index,
+        )
+        processes.append(plane.process)
+        planes.append(plane)
+    return planes
 
 
-def _wait_ready(planes: Sequence[DataPlane], operator: ChildProcess) -> None:
-    processes = [operator, *(plane.process for plane in planes)]
-
+def _wait_ready(planes: Sequence[DataPlane], processes: Sequence[ChildProcess]) -> None:
     def ready() -> bool:
         _check_alive(processes)
         return all(http_status(f"{plane.admin_url}/-/ready") == HTTPStatus.OK for plane in planes)
 
-    wait_until(ready, what="the data planes to serve what the operator publishes", deadline=60.0, process=operator)
+    wait_until(ready, what="the data planes to serve what the operator publishes", deadline=60.0)
+
+
+def _wait_programmed(server: ApiServer) -> None:
+    """So that the first table shows what came of the objects; one that is never ready shall be seen in it too."""
+    paths = [resource.path() for resource in RESOURCES.values()]
+    with contextlib.suppress(DeadlineExceeded):
+        wait_until(
+            lambda: all(is_ready(item) for path in paths for item in server.admin.list(path)),
+            what="every object to be ready",
+            deadline=5.0,
+        )
 
 
 def _watch(processes: Sequence[ChildProcess]) -> None:
@@ -140,12 +172,25 @@ def _explain(options: Options, planes: Sequence[DataPlane], applied: Sequence[st
         _say(f"  export PATH={shlex.quote(str(find_tools().kubectl.parent))}:$PATH")
     _say("  kubectl get tidegate -A")
     _say("  kubectl explain aipolicy.spec")
-    call = sample_call(options.examples)
+    call = _sample_call(options.examples)
     if call is not None:
-        _say(f"  kubectl describe airoute -n {call.namespace} {call.route}")
+        namespace, _, name = call.route.partition("/")
+        _say(f"  kubectl describe airoute -n {namespace} {name}")
         _say(f"\n  {call.curl(planes[0].url)}")
     addresses = ", ".join(f"{plane.url} (admin {plane.admin_url})" for plane in planes)
     _say(f"\nData planes: {addresses}\nLogs: {_short(options.directory)}/*.log\nCtrl-C stops everything.")
+
+
+def _sample_call(folder: Path) -> SampleCall | None:
+    """A call that will be answered, found as `tidegate serve` finds it: by asking the engine."""
+    revision = EmbeddedOperator(Folder((folder,)), Facts()).refresh()
+    reloader = Reloader(Facts().gateway)
+    asyncio.run(reloader.offer(revision.bundle))
+    reloader.close()
+    if reloader.runtime is None:
+        return None
+    reading = revision.reading
+    return sample_call(reloader.runtime, revision.compiled.served, reading.world, reading.secret_manifests, time.time())
 
 
 def _check_ports(ports: Sequence[int]) -> None:

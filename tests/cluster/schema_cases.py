@@ -1,0 +1,314 @@
+"""Manifests, right and wrong in every way that the schemas know, for comparing offline judge and API server."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate_operator.field_path import field_path
+
+REMOVED = object()
+"""Stands for a field that a case takes away."""
+
+VALID: dict[str, dict[str, Any]] = {
+    "AIBackend": {
+        "provider": "OpenAI",
+        "endpoint": "https://api.openai.com/v1",
+        "credential": {"secretRef": {"name": "openai", "key": "api-key"}},
+        "models": [{"name": "gpt-4o"}, {"name": "gpt-4o-mini"}],
+        "allowedNamespaces": ["team-b", "*"],
+        "placement": {"clusterSelector": {"matchLabels": {"cloud": "azure"}}},
+    },
+    "AIRoute": {
+        "hostnames": ["ai.example.com", "*.example.com"],
+        "models": ["chat-fast", "gpt-*"],
+        "operations": ["Chat", "Embeddings"],
+        "match": {"headers": [{"name": "x-experiment", "value": "b"}]},
+        "targets": [{"backendRef": {"name": "openai"}, "weight": 90}, {"backendRef": {"name": "other"}, "priority": 1}],
+        "retry": {"attempts": 2, "on": ["Connect", "429", "5xx"]},
+    },
+    "AIConsumer": {
+        "team": "search",
+        "roles": ["inference"],
+        "attributes": {"department": "research"},
+        "credentials": {
+            "apiKeys": [
+                {"name": "a", "secretRef": {"name": "key", "key": "token"}, "notAfter": "2027-01-31T00:00:00Z"},
+                {"name": "b", "sha256": "0123456789abcdef" * 4},
+            ]
+        },
+    },
+    "AIPolicy": {
+        "targetRefs": [{"kind": "AIRoute", "name": "chat"}, {"kind": "Namespace"}],
+        "authentication": {"methods": ["APIKey"]},
+        "authorization": {"rules": [{"name": "all", "effect": "Allow", "models": ["gpt-*"], "when": "true"}]},
+        "rateLimits": [{"name": "per-app", "requests": 100}],
+    },
+    "Quota": {
+        "targetRefs": [{"kind": "Namespace"}],
+        "consumers": {"tiers": ["free"]},
+        "limits": [
+            {"unit": "Tokens", "amount": "5000000", "window": {"calendar": "Month", "timeZone": "Europe/Berlin"}},
+            {"unit": "Requests", "amount": "0", "window": {"sliding": "24h"}, "onExceed": "Alert"},
+        ],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A valid object of `kind`, changed by `changes`; `field` is where both judges shall complain (None: valid)."""
+
+    kind: str
+    changes: tuple[tuple[str, Any], ...]
+    field: str | None
+
+    def __str__(self) -> str:
+        shown = ",".join(
+            f"{path}={'(removed)' if value is REMOVED else repr(value)[:40]}" for path, value in self.changes
+        )
+        return f"{self.kind}:{shown or 'as it is'}"
+
+    def manifest(self) -> dict[str, Any]:
+        """The object."""
+        manifest = base_manifest(self.kind)
+        for path, value in self.changes:
+            _change(manifest, path, value)
+        return manifest
+
+
+def base_manifest(kind: str) -> dict[str, Any]:
+    """A valid object of `kind`, for the caller to change."""
+    return {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "case", "namespace": "default"},
+        "spec": copy.deepcopy(VALID[kind]),
+    }
+
+
+def _change(manifest: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = field_path(path)
+    node: Any = manifest
+    for step in parents:
+        node = node[step] if isinstance(step, int) else node.setdefault(step, {})
+    if value is REMOVED:
+        del node[last]
+    elif isinstance(last, int) and last == len(node):
+        node.append(value)
+    else:
+        node[last] = value
+
+
+def _valid(kind: str, *changes: tuple[str, Any]) -> Case:
+    return Case(kind, changes, None)
+
+
+def _wrong(kind: str, field: str, *changes: tuple[str, Any]) -> Case:
+    """Wrong at `field`; without changes named, the field is the one that is changed."""
+    return Case(kind, changes, field)
+
+
+def _set(kind: str, path: str, value: Any) -> Case:
+    """Wrong because `path` has `value`."""
+    return Case(kind, ((path, value),), path)
+
+
+_LONG_NAME = ".".join(["a" * 60] * 5)
+_REF = {"backendRef": {"name": "openai"}}
+
+CASES: tuple[Case, ...] = (
+    # valid
+    *(_valid(kind) for kind in VALID),
+    _valid("AIBackend", ("spec", {"provider": "Mock"})),
+    _valid("AIBackend", ("spec", {"provider": "Mock", "mock": {}})),
+    _valid("AIBackend", ("spec", {"provider": "Mock", "mock": {"reply": "hi", "latency": "20ms"}})),
+    _valid("AIBackend", ("spec.provider", "AzureOpenAI"), ("spec.apiVersion", "2024-10-21")),
+    _valid("AIBackend", ("spec.models", [])),
+    _valid("AIBackend", ("spec.placement.clusterSelector", {})),
+    _valid("AIBackend", ("spec.tls", {"caBundle": "-----BEGIN CERTIFICATE-----\n"})),
+    _valid("AIRoute", ("spec", {"models": ["*"], "targets": [_REF]})),
+    _valid("AIRoute", ("spec.retry", {})),
+    _valid("AIRoute", ("spec.retry", None)),
+    _valid("AIRoute", ("spec.pathPrefix", None), ("spec.timeout", None), ("spec.match", None)),
+    _valid("AIRoute", ("spec.targets[0].weight", None)),
+    _valid("AIRoute", ("spec.targets[0].weight", 0), ("spec.targets[1].weight", 5)),
+    _valid("AIRoute", ("spec.targets[0].weight", 0)),
+    _valid("AIRoute", ("spec.hostnames", None)),
+    _valid("AIRoute", ("spec.match.headers[0].value", "")),
+    _valid("AIRoute", ("metadata.labels", {"app.kubernetes.io/name": "chat", "empty": ""})),
+    _valid("AIRoute", ("metadata.annotations", {"a/b": "any\ntext"})),
+    _valid("AIRoute", ("metadata.labels", None)),
+    _valid("AIRoute", ("metadata.labels", {"a": None}), ("metadata.annotations", {"a": None})),
+    _valid("AIRoute", ("metadata.finalizers", ["example.com/keep"])),
+    _valid("AIRoute", ("metadata.name", "a.b-c.d1")),
+    _valid("AIRoute", ("status", {})),
+    _valid("AIRoute", ("status", {"observedGeneration": 3, "conditions": []})),
+    _valid("AIConsumer", ("spec", {})),
+    _valid("AIConsumer", ("spec.team", None)),
+    _valid("AIConsumer", ("spec.credentials.apiKeys[0].notBefore", "2026-10-01t00:00:00.5+02:00")),
+    _valid("AIConsumer", ("spec.attributes", {"a b": "x", "": "y"})),
+    _valid("AIConsumer", ("spec.attributes", {"key": ""})),
+    _valid("AIConsumer", ("spec.attributes.department", None)),
+    _valid("AIConsumer", ("spec.attributes", {"snow": "\u2603" * 256})),
+    _valid("AIPolicy", ("spec.targetRefs", [{"kind": "Gateway"}])),
+    _valid("AIPolicy", ("spec.targetRefs", [{"kind": "Namespace"}, {"kind": "Namespace"}])),
+    _valid("Quota", ("spec.limits[0].window", {"sliding": "1s"})),
+    _valid("Quota", ("spec.limits[0].window", {"sliding": "1s", "timeZone": None})),
+    # unknown fields
+    _set("AIBackend", "spec.endpont", "https://x.example"),
+    _wrong("AIBackend", "spec.tls.insecure", ("spec.tls", {"caBundle": "x", "insecure": True})),
+    _set("AIRoute", "spec.path_prefix", "/v1"),
+    _set("AIRoute", "spec.targets[0].wieght", 4),
+    _set("AIRoute", "spec.match.headers[0].Value", "b"),
+    _set("AIRoute", "spec.nothing", None),
+    _set("AIRoute", "data", {"a": "b"}),
+    _set("AIRoute", "metadata.label", {"a": "b"}),
+    _set("AIRoute", "status.ready", True),
+    _wrong("AIRoute", "status.conditions[0].state", ("status", {"conditions": [{"type": "Ready", "state": "x"}]})),
+    _set("AIConsumer", "spec.credentials.apiKeys[0].value", "x"),
+    _set("AIPolicy", "spec.authorization.rules[0].subjects", []),
+    _set("Quota", "spec.limits[1].window.kalendar", "Month"),
+    # wrong types
+    _wrong("AIRoute", "spec", ("spec", REMOVED)),
+    _wrong("AIRoute", "spec", ("spec", None)),
+    _set("AIRoute", "spec", []),
+    _set("AIRoute", "spec", "text"),
+    _set("AIRoute", "spec.models", "chat"),
+    _set("AIRoute", "spec.models[0]", 3),
+    _set("AIRoute", "spec.models[0]", None),
+    _set("AIRoute", "spec.targets", {}),
+    _set("AIRoute", "spec.targets[0]", "openai"),
+    _set("AIRoute", "spec.targets[0]", None),
+    _set("AIRoute", "spec.targets[0].weight", "1"),
+    _set("AIRoute", "spec.targets[0].weight", 1.5),
+    _set("AIRoute", "spec.targets[0].weight", True),
+    _set("AIRoute", "spec.pathPrefix", 1),
+    _set("AIRoute", "spec.retry", []),
+    _set("AIRoute", "spec.retry.on[1]", 429),
+    _set("AIConsumer", "spec.suspended", "false"),
+    _set("AIConsumer", "spec.suspended", 0),
+    _set("AIConsumer", "spec.attributes", []),
+    _set("AIConsumer", "spec.attributes.clearance", 2),
+    _set("Quota", "spec.limits[0].amount", 5000000),
+    _wrong("AIRoute", "metadata.labels", ("metadata.labels", {"version": 2})),
+    # required
+    _wrong("AIBackend", "spec.provider", ("spec.provider", REMOVED)),
+    _wrong("AIBackend", "spec.credential.secretRef.key", ("spec.credential.secretRef.key", REMOVED)),
+    _wrong("AIBackend", "spec.models[1].name", ("spec.models[1]", {})),
+    _wrong("AIBackend", "spec.placement.clusterSelector", ("spec.placement", {})),
+    _wrong("AIBackend", "spec.credential.secretRef", ("spec.credential", {"secretRef": None})),
+    _wrong("AIRoute", "spec.models", ("spec.models", REMOVED)),
+    _wrong("AIRoute", "spec.models", ("spec.models", None)),
+    _wrong("AIRoute", "spec.targets[0].backendRef", ("spec.targets[0].backendRef", REMOVED)),
+    _wrong("AIConsumer", "spec.credentials.apiKeys[0].name", ("spec.credentials.apiKeys[0].name", REMOVED)),
+    _wrong("AIPolicy", "spec.rateLimits[0].requests", ("spec.rateLimits[0].requests", REMOVED)),
+    _wrong("Quota", "spec.limits[0].window", ("spec.limits[0].window", REMOVED)),
+    _wrong("AIRoute", "metadata.name", ("metadata.name", REMOVED)),
+    _wrong("AIRoute", "metadata.name", ("metadata.name", None)),
+    _wrong("AIRoute", "metadata.name", ("metadata.name", "")),
+    # enums
+    _set("AIBackend", "spec.provider", "openai"),
+    _set("AIRoute", "spec.operations[1]", "Chats"),
+    _set("AIRoute", "spec.retry.on[0]", "500"),
+    _set("AIConsumer", "spec.type", ""),
+    _set("AIPolicy", "spec.mode", "enforce"),
+    _set("AIPolicy", "spec.strength", "Optional"),
+    _set("AIPolicy", "spec.authentication.methods[0]", "JWT"),
+    _set("AIPolicy", "spec.authorization.rules[0].effect", "Permit"),
+    _set("AIPolicy", "spec.rateLimits[0].per", "Team"),
+    _set("Quota", "spec.per", "Address"),
+    _set("Quota", "spec.limits[0].unit", "Cost"),
+    _set("Quota", "spec.limits[0].window.calendar", "Decade"),
+    _set("Quota", "spec.limits[1].onExceed", "Charge"),
+    # patterns and formats
+    _set("AIBackend", "spec.endpoint", "ftp://example.com/"),
+    _set("AIBackend", "spec.endpoint", "https://user@example.com/v1"),
+    _set("AIBackend", "spec.endpoint", "https://example.com/v1?x=1"),
+    _set("AIBackend", "spec.endpoint", "https://example.com/v1\n"),
+    _set("AIBackend", "spec.models[0].name", "gpt 4"),
+    _set("AIBackend", "spec.models[0].name", "gpt-*"),
+    _set("AIBackend", "spec.connectTimeout", "5"),
+    _set("AIBackend", "spec.connectTimeout", "1.5s"),
+    _set("AIBackend", "spec.connectTimeout", "-5s"),
+    _set("AIBackend", "spec.credential.secretRef.name", "Open_AI"),
+    _set("AIBackend", "spec.credential.secretRef.key", "api key"),
+    _set("AIBackend", "spec.allowedNamespaces[0]", "team-*"),
+    _set("AIRoute", "spec.hostnames[0]", "AI.example.com"),
+    _set("AIRoute", "spec.hostnames[0]", "ai.example.com:443"),
+    _set("AIRoute", "spec.hostnames[0]", "a.*.example.com"),
+    _set("AIRoute", "spec.pathPrefix", "v1"),
+    _set("AIRoute", "spec.pathPrefix", "/v1/"),
+    _set("AIRoute", "spec.models[0]", "a*b"),
+    _set("AIRoute", "spec.match.headers[0].name", "X-Experiment"),
+    _set("AIRoute", "spec.match.headers[0].value", "tab\there"),
+    _set("AIConsumer", "spec.team", " search"),
+    _set("AIConsumer", "spec.team", "search\n"),
+    _set("AIConsumer", "spec.roles[0]", "a,b"),
+    _set("AIConsumer", "spec.credentials.apiKeys[1].sha256", "0123456789ABCDEF" * 4),
+    _set("AIConsumer", "spec.credentials.apiKeys[0].notAfter", "2027-01-31"),
+    _set("AIConsumer", "spec.credentials.apiKeys[0].notAfter", "2027-02-30T00:00:00Z"),
+    _set("AIConsumer", "spec.credentials.apiKeys[0].notAfter", "2027-01-31T24:00:00Z"),
+    _set("AIConsumer", "spec.credentials.apiKeys[0].notAfter", "2027-01-31T00:00:00"),
+    _set("Quota", "spec.limits[0].amount", "5e6"),
+    _set("Quota", "spec.limits[0].amount", "007"),
+    _set("Quota", "spec.limits[0].window.timeZone", "+02:00"),
+    _set("AIRoute", "metadata.name", "Chat"),
+    _set("AIRoute", "metadata.name", "a_b"),
+    _set("AIRoute", "metadata.name", _LONG_NAME),
+    _wrong("AIRoute", "metadata.labels", ("metadata.labels", {"a": "not a value"})),
+    _wrong("AIRoute", "metadata.labels", ("metadata.labels", {"not a name": "b"})),
+    _wrong("AIRoute", "metadata.annotations", ("metadata.annotations", {"not a name": "b"})),
+    _wrong("AIRoute", "metadata.annotations", ("metadata.annotations", {"big": "x" * 270_000})),
+    # limits
+    _set("AIBackend", "spec.endpoint", "http://"),
+    _set("AIBackend", "spec.endpoint", "https://a/" + "a" * 1024),
+    _set("AIBackend", "spec.apiVersion", ""),
+    _set("AIBackend", "spec.models", [{"name": f"m{index}"} for index in range(257)]),
+    _set("AIBackend", "spec.placement.clusterSelector.matchLabels", {f"k{index}": "v" for index in range(17)}),
+    _set("AIRoute", "spec.models", []),
+    _set("AIRoute", "spec.models[0]", "a" * 129),
+    _set("AIRoute", "spec.models", [f"m{index}" for index in range(65)]),
+    _set("AIRoute", "spec.operations", []),
+    _set("AIRoute", "spec.targets", []),
+    _set("AIRoute", "spec.targets", [_REF] * 17),
+    _set("AIRoute", "spec.targets[0].weight", -1),
+    _set("AIRoute", "spec.targets[0].weight", 1_000_001),
+    _set("AIRoute", "spec.targets[0].weight", 10**20),
+    _set("AIRoute", "spec.targets[0].priority", 16),
+    _set("AIRoute", "spec.retry.attempts", 9),
+    _set("AIConsumer", "spec.team", ""),
+    _set("AIConsumer", "spec.attributes.long", "x" * 257),
+    _set("AIConsumer", "spec.attributes", {f"k{index}": "v" for index in range(33)}),
+    _set("AIPolicy", "spec.targetRefs", []),
+    _set("AIPolicy", "spec.authentication.methods", []),
+    _set("AIPolicy", "spec.authorization.rules[0].when", ""),
+    _set("AIPolicy", "spec.rateLimits", []),
+    _set("AIPolicy", "spec.rateLimits[0].requests", 0),
+    _set("Quota", "spec.limits", []),
+    _set("Quota", "spec.limits[0].amount", "1" * 19),
+    # duplicates
+    _wrong("AIBackend", "spec.models[2]", ("spec.models[2]", {"name": "gpt-4o"})),
+    _wrong("AIBackend", "spec.allowedNamespaces[2]", ("spec.allowedNamespaces[2]", "*")),
+    _wrong("AIRoute", "spec.models[2]", ("spec.models[2]", "gpt-*")),
+    _wrong("AIRoute", "spec.operations[2]", ("spec.operations[2]", "Chat")),
+    _wrong("AIConsumer", "spec.credentials.apiKeys[1]", ("spec.credentials.apiKeys[1].name", "a")),
+    _wrong("AIPolicy", "spec.rateLimits[1]", ("spec.rateLimits[1]", {"name": "per-app", "requests": 5})),
+    # CEL rules
+    _wrong("AIBackend", "spec", ("spec.endpoint", REMOVED)),
+    _wrong("AIBackend", "spec", ("spec.endpoint", None)),
+    _wrong("AIBackend", "spec", ("spec.provider", "Mock")),
+    _wrong("AIBackend", "spec", ("spec", {"provider": "Mock", "tls": {"caBundle": "x"}})),
+    _wrong("AIBackend", "spec", ("spec.mock", {})),
+    _wrong("AIBackend", "spec", ("spec.provider", "AzureOpenAI")),
+    _wrong("AIBackend", "spec", ("spec.apiVersion", "2024-10-21")),
+    _wrong("AIRoute", "spec.targets", ("spec.targets", [{**_REF, "weight": 0}])),
+    _wrong("AIConsumer", "spec.credentials.apiKeys[0]", ("spec.credentials.apiKeys[0].secretRef", REMOVED)),
+    _wrong("AIConsumer", "spec.credentials.apiKeys[0]", ("spec.credentials.apiKeys[0].sha256", "0" * 64)),
+    _wrong("AIPolicy", "spec.targetRefs[0]", ("spec.targetRefs[0].name", REMOVED)),
+    _wrong("AIPolicy", "spec.targetRefs[1]", ("spec.targetRefs[1].name", "team-a")),
+    _wrong("AIPolicy", "spec", ("spec", {"targetRefs": [{"kind": "Namespace"}]})),
+    _wrong("Quota", "spec.limits[0].window", ("spec.limits[0].window", {})),
+    _wrong("Quota", "spec.limits[0].window", ("spec.limits[0].window.sliding", "24h")),
+    _wrong("Quota", "spec.limits[1].window", ("spec.limits[1].window.timeZone", "Europe/Berlin")),
+    _wrong("Quota", "spec.targetRefs[0]", ("spec.targetRefs[0]", {"kind": "AIRoute"})),
+)
