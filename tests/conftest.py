@@ -1,5 +1,6 @@
-"""What all tests share: golden files."""
+"""Options and fixtures that all tests share."""
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,17 +8,27 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="rewrite golden files with what was found")
+    """`--update-golden` rewrites the expected files instead of comparing with them."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the expected files of golden tests")
 
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
-    """Compares a text with a golden file, or rewrites the file under --update-golden."""
+    """`golden(path, text)` compares `text` with the file, or writes it with --update-golden; fails with a diff."""
+    update: bool = request.config.getoption("--update-golden")
 
-    def compare(path: Path, found: str) -> None:
-        if request.config.getoption("--update-golden"):
-            path.write_text(found)
-        assert path.exists(), f"write {path.name} with --update-golden, and read it before you commit it"
-        assert found == path.read_text()
+    def compare(path: Path, text: str) -> None:
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        if not path.exists():
+            pytest.fail(f"{path} is missing: run pytest with --update-golden and read what it writes")
+        expected = path.read_text(encoding="utf-8")
+        if text != expected:
+            lines = difflib.unified_diff(
+                expected.splitlines(), text.splitlines(), f"{path.name} as committed", "as it is now", lineterm=""
+            )
+            pytest.fail("\n".join([f"{path} differs (--update-golden rewrites it):", *lines]), pytrace=False)
 
     return compare

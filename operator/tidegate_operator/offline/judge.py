@@ -9,11 +9,11 @@ from jsonschema.exceptions import ValidationError
 from tidegate_crds.definition import open_api_schema
 from tidegate_operator.field_path import FieldPath
 from tidegate_operator.manifests import API_VERSION, Manifest
-from tidegate_operator.offline.cel_rules import rule_violations
+from tidegate_operator.offline.cel_rules import Violation, rule_violations
 from tidegate_operator.offline.messages import wording
 from tidegate_operator.offline.object_schema import SECRET_SCHEMA, object_schema
 from tidegate_operator.offline.secret_data import secret_data
-from tidegate_operator.offline.stored_form import stored_form
+from tidegate_operator.offline.stored_form import stored_form, without_null_metadata
 from tidegate_operator.offline.structure import structural_errors
 from tidegate_operator.problems import Problem
 
@@ -22,6 +22,7 @@ MAX_PROBLEMS = 50
 
 # After these a rule would speak of a value that is not there or not of its type.
 _UNREADABLE = ("type", "required", "enum", "additionalProperties")
+_TOLD_FIRST = {"type": 0, "maxLength": 1, "pattern": 2}
 _ANNOTATIONS_LIMIT = 256 * 1024
 
 
@@ -31,9 +32,10 @@ def schema_problems(manifest: Manifest) -> list[Problem]:
     Judges one of the five kinds or a Secret. References to other objects are not looked at.
     """
     if manifest.api_version != API_VERSION:
-        found = [*_structure_problems(manifest, manifest.raw, SECRET_SCHEMA)[0], *_data_problems(manifest)]
+        whole = without_null_metadata({name: part for name, part in manifest.raw.items() if part is not None})
+        found = [*_structure_problems(manifest, whole, SECRET_SCHEMA)[0], *_data_problems(manifest)]
     else:
-        stored = stored_form(manifest.raw, open_api_schema(manifest.kind))
+        stored = without_null_metadata(stored_form(manifest.raw, open_api_schema(manifest.kind)))
         structure, unreadable = _structure_problems(manifest, stored, object_schema(manifest.kind))
         found = [*structure, *_rule_problems(manifest, stored, unreadable)]
     found += _annotation_problems(manifest)
@@ -42,10 +44,12 @@ def schema_problems(manifest: Manifest) -> list[Problem]:
 
 def _structure_problems(manifest: Manifest, value: Any, schema: dict[str, Any]) -> tuple[list[Problem], set[FieldPath]]:
     errors = list(islice(structural_errors(value, schema), MAX_PROBLEMS))
-    mistyped = {tuple(error.absolute_path) for error in errors if error.validator == "type"}
-    told = [error for error in errors if error.validator == "type" or tuple(error.absolute_path) not in mistyped]
+    # One violation of a field is told: what has the wrong form is often too short or too long as well.
+    told: dict[FieldPath, ValidationError] = {}
+    for error in sorted(errors, key=lambda error: _TOLD_FIRST.get(str(error.validator), len(_TOLD_FIRST))):
+        told.setdefault(tuple(error.absolute_path), error)
     unreadable = {tuple(error.absolute_path) for error in errors if error.validator in _UNREADABLE}
-    return list(_worded(manifest, told, schema)), unreadable
+    return list(_worded(manifest, told.values(), schema)), unreadable
 
 
 def _worded(manifest: Manifest, errors: Iterable[ValidationError], schema: dict[str, Any]) -> Iterator[Problem]:
@@ -59,7 +63,13 @@ def _worded(manifest: Manifest, errors: Iterable[ValidationError], schema: dict[
 
 def _rule_problems(manifest: Manifest, stored: Any, unreadable: set[FieldPath]) -> Iterator[Problem]:
     for violation in rule_violations(stored, open_api_schema(manifest.kind), unreadable):
-        yield manifest.problem(violation.path, violation.message)
+        yield manifest.problem(violation.path, _without_path(violation))
+
+
+def _without_path(violation: Violation) -> str:
+    """The message without the general path that some begin with: the exact one stands beside it."""
+    general = "".join("[]" if isinstance(step, int) else f".{step}" for step in violation.path).lstrip(".")
+    return violation.message.removeprefix(f"{general}: ")
 
 
 def _data_problems(manifest: Manifest) -> Iterator[Problem]:

@@ -26,6 +26,7 @@ _TYPE_WORDS = {
     "array": "a list",
     "object": "a map of fields",
 }
+_MIN_PREFIX = 3
 _QUOTES = {"string": "text; put it in quotes", "integer": "a whole number without quotes"}
 
 
@@ -114,7 +115,8 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
     plain = name[:80].replace("_", "").replace("-", "").casefold()
     if plain in folded:
         return folded[plain]
-    near = difflib.get_close_matches(plain, folded, n=1, cutoff=0.7)
+    longer = [candidate for candidate in folded if len(plain) >= _MIN_PREFIX and candidate.startswith(plain)]
+    near = longer if len(longer) == 1 else difflib.get_close_matches(plain, folded, n=1, cutoff=0.7)
     return folded[near[0]] if near else None
 
 

@@ -27,11 +27,23 @@ def stored_form(value: Any, schema: Schema) -> Any:
     return value
 
 
+def without_null_metadata(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with its metadata as Go reads JSON: a null is the zero value, so an absent field or an empty text."""
+    metadata = manifest.get("metadata")
+    if not isinstance(metadata, dict):
+        return dict(manifest)
+    present = {name: value for name, value in metadata.items() if value is not None}
+    for name in ("labels", "annotations"):
+        if isinstance(entries := present.get(name), dict):
+            present[name] = {key: "" if value is None else value for key, value in entries.items()}
+    return {**manifest, "metadata": present}
+
+
 def _stored_map(value: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     properties: Mapping[str, Schema] = schema.get("properties", {})
     others: Schema = schema.get("additionalProperties", {})
     # No schema of ours is nullable, so a null counts as absent where the field is known.
-    present = {name: item for name, item in value.items() if item is not None or name not in properties}
+    present = {name: item for name, item in value.items() if item is not None or not (others or name in properties)}
     defaults = {
         name: copy.deepcopy(child["default"])
         for name, child in properties.items()
