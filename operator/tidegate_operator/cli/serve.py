@@ -22,6 +22,7 @@ from tidegate_operator.world import Facts
 
 # Editors write a file in several steps; within this many milliseconds they are one edit.
 _DEBOUNCE_MS = 100
+_FIRST_LOOK_MS = 500
 
 
 def serve(
@@ -71,7 +72,14 @@ class _Serve:
                 follower.cancel()
 
     async def _follow(self, watched: Path) -> None:
-        async for _ in awatch(watched, debounce=_DEBOUNCE_MS, step=20):
+        looked = False
+        async for changes in awatch(
+            watched, debounce=_DEBOUNCE_MS, step=20, rust_timeout=_FIRST_LOOK_MS, yield_on_timeout=True
+        ):
+            # Once without a change: an edit made before the watch was in place has caused no event.
+            if looked and not changes:
+                continue
+            looked = True
             try:
                 revision = await asyncio.to_thread(self._operator.refresh)
             except (OSError, CompileError) as error:
