@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from tidegate_dataplane.admin import Admin
@@ -94,17 +96,13 @@ class DataPlane:
             task = loop.create_task(source.run(), name=type(source).__name__)
             task.add_done_callback(_complain)
             self._tasks.append(task)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                loop.add_signal_handler(number, self._closing.set)
-            except (ValueError, RuntimeError):  # not the main thread: whoever embeds us calls `stop`
-                break
         _log.info("serving %s, admin on %s", self.address, self.admin_address)
 
     async def wait_closed(self) -> None:
-        """Return when the data plane has been told to stop and has stopped."""
-        await self._closing.wait()
-        await self.stop()
+        """Return when the data plane was told to stop, by SIGTERM, SIGINT or `stop`, and has stopped."""
+        with _signals(self._closing.set):
+            await self._closing.wait()
+            await self.stop()
 
     async def stop(self) -> None:
         """Say so in `/-/ready`, go on for the drain delay, then accept nothing more, finish what is being served (at
@@ -195,6 +193,21 @@ class DataPlane:
                 "tidegate_audit_dropped": 0 if audit is None else audit.dropped,
             }
         )
+
+
+@contextmanager
+def _signals(stop: Callable[[], object]) -> Iterator[None]:
+    """Only a main thread may listen to signals; elsewhere whoever embeds us calls `stop`."""
+    loop = asyncio.get_running_loop()
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if main else ()
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def _complain(task: "asyncio.Task[None]") -> None:
