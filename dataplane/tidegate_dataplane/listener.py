@@ -36,6 +36,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_since = self.loop.time()
         self._head_bytes = 0
         self._head_lines = 0
+        self._arrived = 0
         self._refusal: Failure | None = None
         self._receiving = False
         self._serving: asyncio.Task[None] | None = None
@@ -49,6 +50,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._arrived = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -73,12 +75,14 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
         self._head_lines += 1
         if self._head_lines > self.limits.head_count:
-            self._refusal = head_too_large(self.limits.head_bytes, self.limits.head_count)
-            raise ValueError("too many headers")
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """As uvicorn's, with a cycle of our own and without WebSockets."""
         self._in_head = False
+        limit = self.limits.head_bytes
+        if self._head_bytes + self._arrived > limit and _size(self.url, self.headers) > limit:
+            self._refuse_head()
         parser, scope = self.parser, self.scope
         version = parser.get_http_version()
         scope["method"] = parser.get_method().decode("ascii")
@@ -138,6 +142,11 @@ class HttpProtocol(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
+    def _refuse_head(self) -> None:
+        """Called by the parser, which reports the exception to `data_received`."""
+        self._refusal = head_too_large(self.limits.head_bytes, self.limits.head_count)
+        raise ValueError("the head is too large")
+
     def _refuse(self, failure: Failure) -> None:
         """Answer and close. After an answer has begun there is no room for another: then close only."""
         cycle = self._serving_cycle
@@ -158,6 +167,10 @@ class HttpProtocol(HttpToolsProtocol):
         ]
         self.transport.write(b"".join(lines))
         self.transport.close()
+
+
+def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 class Listener:
