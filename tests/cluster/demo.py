@@ -135,7 +135,10 @@ def _wait_ready(planes: Sequence[DataPlane], processes: Sequence[ChildProcess]) 
         _check_alive(processes)
         return all(http_status(f"{plane.admin_url}/-/ready") == HTTPStatus.OK for plane in planes)
 
-    wait_until(ready, what="the data planes to serve what the operator publishes", deadline=60.0)
+    try:
+        wait_until(ready, what="the data planes to serve what the operator publishes", deadline=60.0)
+    except DeadlineExceeded as error:
+        raise DemoFailed("\n".join([str(error), *(process.log_tail(12) for process in processes)])) from None
 
 
 def _wait_programmed(server: ApiServer) -> None:
