@@ -65,8 +65,10 @@ def _authority(scheme: str, host: str, port: int) -> bytes:
 
 
 def _tls_context(ca_file: str | None, ca_data: str | None) -> ssl.SSLContext:
-    # The content is the key, so that a rotated CA file is picked up and an unchanged one keeps its pool.
-    return _cached_tls_context(ca_data if ca_file is None else Path(ca_file).read_text("ascii"))
+    """The content is the key, so that a rotated CA file is picked up and an unchanged one keeps its pool."""
+    pem = ca_data if ca_file is None else Path(ca_file).read_text("utf-8", errors="replace")
+    # Bundles carry the authorities' names as comments, in any script; ssl takes ASCII only.
+    return _cached_tls_context(None if pem is None else pem.encode("ascii", "replace").decode("ascii"))
 
 
 @lru_cache(maxsize=64)

@@ -16,8 +16,6 @@ from tidegate_dataplane.upstream.origin import Origin
 
 # Seconds that a peer may take over TLS's goodbye before the socket is closed anyway.
 _TLS_SHUTDOWN_TIMEOUT = 1.0
-# RFC 8305, section 5: the recommended delay, in seconds, before the next address is tried in parallel.
-_HAPPY_EYEBALLS_DELAY = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +120,6 @@ class OriginPool:
         options: dict[str, Any] = {}
         if origin.tls is not None:
             options = {"ssl": origin.tls, "server_hostname": origin.host, "ssl_shutdown_timeout": _TLS_SHUTDOWN_TIMEOUT}
-        if isinstance(self._loop, asyncio.BaseEventLoop):  # uvloop tries the addresses one after another
-            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
         transport, connection = await self._loop.create_connection(
             self._new_connection, origin.host, origin.port, **options
         )

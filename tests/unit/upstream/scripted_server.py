@@ -40,7 +40,7 @@ class Peer:
         head = await self.head()
         if head.header(b"transfer-encoding") == b"chunked":
             body = b""
-            while size := int(await self.reader.readline(), 16):
+            while size := int((await self.reader.readuntil(b"\r\n")), 16):
                 body += await self.reader.readexactly(size)
                 assert await self.reader.readexactly(2) == b"\r\n"
             assert await self.reader.readexactly(2) == b"\r\n"
@@ -49,6 +49,8 @@ class Peer:
         return Received(head.line, head.headers, body)
 
     async def send(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise ConnectionResetError("the client closed the connection")
         self.writer.write(data)
         await self.writer.drain()
 

@@ -196,3 +196,13 @@ def test_a_ca_file_is_read_again_when_it_changes(authority: Authority, stranger:
         file.write_bytes(Path(source.ca_file).read_bytes())
         origins.append(Origin.from_url("https://api.example.com", ca_file=str(file))[0])
     assert origins[0] != origins[1]
+
+
+def test_a_bundle_may_name_its_authorities_in_any_script(authority: Authority, tmp_path: Path) -> None:
+    file = tmp_path / "bundle.pem"
+    file.write_bytes("# Főtanúsítvány\n".encode() + Path(authority.ca_file).read_bytes())
+    from_file, _ = Origin.from_url("https://api.example.com", ca_file=str(file))
+    from_text, _ = Origin.from_url("https://api.example.com", ca_data=file.read_text("utf-8"))
+    assert from_file == from_text
+    assert from_file.tls is not None
+    assert len(from_file.tls.get_ca_certs()) == 1
