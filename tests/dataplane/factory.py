@@ -44,7 +44,9 @@ def source(name: str, *, generation: int = 1) -> Source:
     return Source(namespace=NAMESPACE, name=name, generation=generation)
 
 
-def mock_backend(name: str = "mock", *, reply: str = REPLY, latency_ms: int = 0, chunk_delay_ms: int = 0) -> BackendEntry:
+def mock_backend(
+    name: str = "mock", *, reply: str = REPLY, latency_ms: int = 0, chunk_delay_ms: int = 0
+) -> BackendEntry:
     answer = MockAnswer(reply=reply, latency_ms=latency_ms, chunk_delay_ms=chunk_delay_ms)
     return BackendEntry(source=source(name), provider=Provider.MOCK, mock=answer)
 
@@ -120,7 +122,11 @@ def policy(
 def consumer(name: str = "search", *, key: str = KEY, suspended: bool = False) -> ConsumerEntry:
     hashed = hashlib.sha256(key.encode()).hexdigest()
     return ConsumerEntry(
-        source=source(name), team="search", tier="premium", suspended=suspended, keys=(KeyEntry(name="main", sha256=hashed),)
+        source=source(name),
+        team="search",
+        tier="premium",
+        suspended=suspended,
+        keys=(KeyEntry(name="main", sha256=hashed),),
     )
 
 
@@ -143,10 +149,16 @@ def shard(
     )
 
 
-def bundle_of(*shards: Shard, revision: int = 1, gateway: str = "default", schema_version: int = SCHEMA_VERSION) -> Bundle:
+def bundle_of(
+    *shards: Shard, revision: int = 1, gateway: str = "default", schema_version: int = SCHEMA_VERSION
+) -> Bundle:
     data = {f"{number:02}": encode_shard(each) for number, each in enumerate(shards)}
     refs = tuple(ShardRef(name=name, sha256=digest(each), size=len(each)) for name, each in data.items())
     index = Index(
-        schema_version=schema_version, revision=revision, gateway=gateway, cluster=ClusterFacts(name="test"), shards=refs
+        schema_version=schema_version,
+        revision=revision,
+        gateway=gateway,
+        cluster=ClusterFacts(name="test"),
+        shards=refs,
     )
     return Bundle(encode_index(index), data)
