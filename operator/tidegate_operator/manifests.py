@@ -5,11 +5,14 @@ an object is valid is judged elsewhere (offline/). No message repeats a value.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tidegate_crds.v1alpha1.shapes import LABEL_PATTERN, SUBDOMAIN_PATTERN
+from tidegate_crds.wording import PATTERN_WORDS
 from tidegate_operator.field_path import FieldPath, field_path, field_text
 from tidegate_operator.offline.secret_data import secret_data
 from tidegate_operator.offline.stored_form import stored_spec
@@ -64,8 +67,8 @@ class Manifest:
 
     @property
     def key(self) -> ObjectKey | None:
-        """The identity of one of the five kinds; None for a Secret, or without a name."""
-        if self.api_version != API_VERSION or self.kind not in set(Kind) or not self.name:
+        """The identity of one of the five kinds; None for a Secret, or where a name is missing or not possible."""
+        if self.api_version != API_VERSION or self.kind not in set(Kind) or next(_name_problems(self), None):
             return None
         return ObjectKey(Kind(self.kind), self.namespace, self.name)
 
@@ -110,7 +113,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the paths hold: `documents` are Tidegate's own objects and Secrets, in reading order.
+    """What the paths hold: `documents` are Tidegate's own objects and Secrets, in the order of reading.
 
     `problems` are errors of files and identity, and warnings about what was ignored. `files` were read.
     """
@@ -130,6 +133,7 @@ def load_paths(paths: Iterable[str | Path]) -> Loaded:
         for found in _read_file(path):
             if isinstance(found, Manifest):
                 documents.append(found)
+                problems += _name_problems(found)
             else:
                 problems.append(found)
     problems += _duplicates(documents)
@@ -234,7 +238,9 @@ def read_manifests(text: str, file: str) -> Iterator[Manifest | Problem]:
 def _objects(value: Any, whole: Manifest, within: FieldPath) -> Iterator[Manifest | Problem]:
     """The object at `within`, or those of a List."""
     if not isinstance(value, dict):
-        yield whole.problem(within, "not a Kubernetes object", expected="write apiVersion, kind and metadata")
+        line, column = whole.position_of(within)
+        hint = "write apiVersion, kind and metadata"
+        yield Problem(whole.file, line, "not a Kubernetes object", expected=hint, column=column)
         return
     manifest = Manifest(whole.file, value, whole.document, within)
     items = value.get("items")
@@ -267,6 +273,21 @@ def _identity_problem(manifest: Manifest) -> Problem | None:
         return None
     note = f"ignored: {manifest.kind} of {manifest.api_version} is none of Tidegate's kinds"
     return manifest.problem((), note, reason="Ignored", severity=Severity.WARNING)
+
+
+def _name_problems(manifest: Manifest) -> Iterator[Problem]:
+    """What keeps an object from having an identity."""
+    metadata = manifest.metadata
+    for field_name, pattern, longest in (("name", SUBDOMAIN_PATTERN, 253), ("namespace", LABEL_PATTERN, 63)):
+        path, value = f"metadata.{field_name}", metadata.get(field_name)
+        if value is None or (value == "" and field_name == "name"):
+            if field_name == "name":
+                yield manifest.problem(path, "required", expected="every object has a name")
+        elif not isinstance(value, str):
+            yield manifest.problem(path, "wrong type", expected="must be text; put it in quotes")
+        elif value and (len(value) > longest or not re.fullmatch(pattern, value) or value.endswith("\n")):
+            words = f"must be {PATTERN_WORDS[pattern]}, at most {longest} characters"
+            yield manifest.problem(path, "not a valid name", expected=words)
 
 
 def _duplicates(documents: Iterable[Manifest]) -> Iterator[Problem]:

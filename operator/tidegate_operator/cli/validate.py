@@ -1,6 +1,8 @@
 """`tidegate validate PATH...`: what a cluster would say of these manifests, without one."""
 
 import json
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +17,7 @@ from tidegate_operator.problems import Problem, Severity
 
 _INVALID = 1
 _UNUSABLE = 2
+_MANY = 1000
 
 
 class Output(StrEnum):
@@ -42,9 +45,10 @@ def validate(
     facts = read_facts(cluster_fact) if cluster_fact else None
     try:
         loaded = load_paths(paths)
-        report = validate_manifests(
-            loaded, platform_namespace=platform_namespace, cluster=facts, allow_missing_refs=allow_missing_refs
-        )
+        with _patience(len(loaded.documents)):
+            report = validate_manifests(
+                loaded, platform_namespace=platform_namespace, cluster=facts, allow_missing_refs=allow_missing_refs
+            )
     except FileNotFoundError as error:
         typer.echo(f"tidegate validate: {error}", err=True)
         raise typer.Exit(_UNUSABLE) from None
@@ -53,6 +57,15 @@ def validate(
         raise typer.Exit(_INVALID) from None
     typer.echo(as_json(report) if output is Output.JSON else as_text(report))
     raise typer.Exit(0 if report.valid else _INVALID)
+
+
+def _patience(objects: int) -> AbstractContextManager[object]:
+    """Says on a terminal that it works, where it may take longer than two seconds."""
+    if objects < _MANY or not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"judging {objects} objects")
 
 
 def as_text(report: Report) -> str:

@@ -72,8 +72,10 @@ def wording(error: ValidationError, spelling: str | None, root: Schema) -> Wordi
 def _wrong_type(wanted: str, value: Any, spelling: str | None) -> Wording:
     given = _given_type(value)
     if spelling is not None and wanted == "string":
-        return Wording(f"wrong type: YAML reads an unquoted {spelling} as {given}", f'write "{spelling}" in quotes')
-    words = _QUOTES if isinstance(value, str | int | float) else _TYPE_WORDS
+        read = str(value).lower()
+        return Wording(f"wrong type: YAML reads an unquoted {spelling} as {read}", f'write "{spelling}" in quotes')
+    quoting = isinstance(value, str) if wanted == "integer" else isinstance(value, int | float)
+    words = _QUOTES if quoting else _TYPE_WORDS
     return Wording(f"wrong type: {given}", f"must be {words.get(wanted, _TYPE_WORDS[wanted])}")
 
 
@@ -116,7 +118,7 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
     if plain in folded:
         return folded[plain]
     longer = [candidate for candidate in folded if len(plain) >= _MIN_PREFIX and candidate.startswith(plain)]
-    near = longer if len(longer) == 1 else difflib.get_close_matches(plain, folded, n=1, cutoff=0.7)
+    near = longer if len(longer) == 1 else difflib.get_close_matches(plain, folded, n=1, cutoff=0.65)
     return folded[near[0]] if near else None
 
 

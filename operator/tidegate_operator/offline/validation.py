@@ -1,7 +1,7 @@
 """The whole verdict on a set of manifests: files, schemas, then everything the compiler sees across objects. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tidegate_dataplane.snapshot.entries import ClusterFacts
 from tidegate_operator.compile import compile_world
@@ -14,6 +14,7 @@ from tidegate_operator.world import Facts, ObjectKey, World
 MAX_CLUSTERS = 32
 """How many clusters the placements may speak of before the rest is left unjudged (and a warning says so)."""
 
+_NAMES = ("metadata.name", "metadata.namespace")
 _FACT_NAMES = ("name", "cloud", "region", "jurisdiction")
 
 
@@ -150,9 +151,13 @@ def _by_key(documents: Iterable[Manifest]) -> dict[ObjectKey, Manifest]:
 
 
 def _sorted(problems: Iterable[Problem], files: Sequence[str]) -> list[Problem]:
-    """By file as read, line, column; what two judges say of one field in the same words stands once."""
+    """By file as read, line, column. Of what several judges say of one place in names, the first stands."""
     order = {file: index for index, file in enumerate(files)}
-    unique = dict.fromkeys(replace(problem) for problem in problems)
+    told: dict[object, Problem] = {}
+    for problem in problems:
+        place = (problem.file, problem.line, problem.column, problem.object, problem.field)
+        told.setdefault(place if problem.field in _NAMES and problem.reason == "Invalid" else problem, problem)
     return sorted(
-        unique, key=lambda item: (order.get(item.file, -1), item.line, item.column or 0, item.field, item.message)
+        told.values(),
+        key=lambda item: (order.get(item.file, -1), item.line, item.column or 0, item.field, item.message),
     )
