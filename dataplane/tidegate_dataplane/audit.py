@@ -129,14 +129,15 @@ class AuditLog:
 class AuditSink:
     """A file that is appended to, opened anew when it was moved away (log rotation), or standard output."""
 
-    def __init__(self, where: str) -> None:
-        """`where` is a path or `-`. Raises OSError when the file cannot be opened."""
+    def __init__(self, where: str, *, check_seconds: float = 1.0) -> None:
+        """`where` is a path or `-`; a move is looked for every `check_seconds`. Raises OSError when it cannot be opened."""
+        self._check_seconds = check_seconds
         self._path = None if where == "-" else Path(where)
         self._file: BinaryIO = sys.stdout.buffer if self._path is None else self._path.open("ab", buffering=0)
         self._checked = time.monotonic()
 
     def write(self, lines: bytes) -> None:
-        if self._path is not None and time.monotonic() - self._checked > 1.0:
+        if self._path is not None and time.monotonic() - self._checked > self._check_seconds:
             self._checked = time.monotonic()
             self._reopen_if_moved(self._path)
         view = memoryview(lines)

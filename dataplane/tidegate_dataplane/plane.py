@@ -42,8 +42,10 @@ class DataPlane:
     def __init__(self, settings: Settings) -> None:
         """Open the audit file; nothing listens yet. Raises OSError when the audit file cannot be opened."""
         self._settings = settings
-        self.reloader = Reloader(settings.gateway)
         self.metrics = Metrics()
+        self.reloader = Reloader(
+            settings.gateway, on_outcome=lambda outcome: self.metrics.reloads.add((outcome.value,))
+        )
         self.ledger = MemoryLedger()
         self._credentials = Credentials()
         self._client = UpstreamClient()

@@ -67,9 +67,16 @@ class Reloader:
     `runtime` is what requests use: None until the first snapshot was taken.
     """
 
-    def __init__(self, gateway: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        gateway: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_outcome: Callable[[Outcome], object] = lambda outcome: None,
+    ) -> None:
         self._gateway = gateway
         self._clock = clock
+        self._on_outcome = on_outcome
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="reload")
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -77,7 +84,6 @@ class Reloader:
         self.loaded: Loaded | None = None
         self.last_refusal: LastRefusal | None = None
         self.refusals = 0
-        self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
 
     @property
     def revision(self) -> int:
@@ -100,7 +106,7 @@ class Reloader:
             except SnapshotRefused as refused:
                 self.refuse(refused, source=source, revision=_revision(bundle))
                 outcome = Outcome.REFUSED
-            self.outcomes[outcome] += 1
+            self._on_outcome(outcome)
             return outcome
 
     def refuse(self, refused: SnapshotRefused, *, source: str, revision: int | None = None) -> None:

@@ -49,7 +49,3 @@ async def running(
 
 def url(plane: DataPlane) -> str:
     return f"http://{plane.address}"
-
-
-def admin_url(plane: DataPlane) -> str:
-    return f"http://{plane.admin_address}"

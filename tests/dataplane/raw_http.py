@@ -21,6 +21,10 @@ class RawAnswer:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
 
 async def connect(plane: DataPlane) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", plane.address.port)
@@ -54,9 +58,15 @@ async def _chunks(reader: asyncio.StreamReader) -> Any:
         yield chunk
 
 
-async def exchange(plane: DataPlane, data: bytes, *, timeout: float = 10.0) -> RawAnswer:
+async def admin(plane: DataPlane, path: str, body: bytes | None = None) -> RawAnswer:
+    """GET a path of the admin port, or POST `body` to it."""
+    data = request(body or b"", method="GET" if body is None else "POST", path=path)
+    return await exchange(plane, data, port=plane.admin_address.port, timeout=60)
+
+
+async def exchange(plane: DataPlane, data: bytes, *, port: int | None = None, timeout: float = 10.0) -> RawAnswer:
     """Send bytes as they are on a connection of their own, and read the answer."""
-    reader, writer = await connect(plane)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port or plane.address.port)
     try:
         async with asyncio.timeout(timeout):
             writer.write(data)
