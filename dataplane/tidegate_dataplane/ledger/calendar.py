@@ -6,6 +6,7 @@ wall clock's full hour, so that the repeated hour in autumn is two windows.
 """
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from math import floor
 from typing import NamedTuple
 
 from tidegate_dataplane.expressions.clock import time_zone
@@ -22,9 +23,10 @@ class Bounds(NamedTuple):
 def bounds(period: CalendarPeriod, zone_name: str, now: float) -> Bounds:
     """The window that `now` lies in; raises ValueError for an unknown time zone."""
     zone = time_zone(zone_name)
-    local = datetime.fromtimestamp(now, zone)
+    second = floor(now)  # datetime would round to the next microsecond, which may be in the next window
+    local = datetime.fromtimestamp(second, zone)
     if period is CalendarPeriod.HOUR:
-        start = now - (local.minute * 60 + local.second) - now % 1
+        start = float(second - local.minute * 60 - local.second)
         return Bounds(start, start + 3600)
     first, after = _days(period, local.date())
     return Bounds(_midnight(first, zone), _midnight(after, zone))
