@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tidegate_operator.folder import Folder
 from tidegate_operator.world import Kind, ObjectKey
 
