@@ -28,6 +28,7 @@ API_VERSION = "tidegate.dev/v1alpha1"
 _GROUP = "tidegate.dev"
 _SUFFIXES = (".yaml", ".yml", ".json")
 _TEST_SUFFIXES = (".test.yaml", ".test.yml")
+_JSON_ESCAPE = re.compile(r"\\(?:u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})|.)")
 _EXAMPLES = {"apiVersion": API_VERSION, "kind": Kind.ROUTE.value}
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
@@ -227,12 +228,23 @@ def _read_file(path: Path) -> Iterator[Manifest | Problem]:
 
 def read_manifests(text: str, file: str) -> Iterator[Manifest | Problem]:
     """The objects in the text of one file, and what is wrong with it."""
-    for document in read_documents(text):
+    for document in read_documents(_without_surrogates(text) if file.endswith(".json") else text):
         if isinstance(document, YamlProblem):
             line, column = document.position
             yield Problem(file, line, document.message, reason="Unreadable", column=column)
         else:
             yield from _objects(document.value, Manifest(file, {}, document), ())
+
+
+def _without_surrogates(text: str) -> str:
+    r"""JSON writes what lies beyond U+FFFF as two escapes (`\ud83d\ude00`), which YAML does not know."""
+    return _JSON_ESCAPE.sub(_one_character, text)
+
+
+def _one_character(escape: re.Match[str]) -> str:
+    if escape["high"] is None:
+        return escape[0]
+    return chr(0x10000 + ((int(escape["high"], 16) & 0x3FF) << 10) + (int(escape["low"], 16) & 0x3FF))
 
 
 def _objects(value: Any, whole: Manifest, within: FieldPath) -> Iterator[Manifest | Problem]:

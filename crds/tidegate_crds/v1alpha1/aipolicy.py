@@ -155,17 +155,32 @@ class AIPolicySpec(Shape):
     )
 
     target_refs: list[TargetRef] = Field(
-        min_length=1, max_length=32, description="What the policy is attached to.", json_schema_extra=ATOMIC
+        min_length=1,
+        max_length=32,
+        description="What the policy is attached to: routes, the own namespace, or the gateway.",
+        json_schema_extra=ATOMIC,
     )
     strength: Strength = Field(
         default=Strength.REQUIRED,
-        description="Default: a section yields to the same section of a narrower policy.",
+        description="Required always holds; with Default, a section yields to the same section of a narrower policy.",
     )
-    mode: Mode = Field(default=Mode.ENFORCE, description="Shadow: evaluated, counted and logged, never obeyed.")
-    authentication: Authentication | None = Field(default=None, description="How callers prove who they are.")
-    authorization: Authorization | None = Field(default=None, description="Who may do what.")
+    mode: Mode = Field(
+        default=Mode.ENFORCE, description="Enforce, or Shadow: evaluated, counted and logged, never obeyed."
+    )
+    authentication: Authentication | None = Field(
+        default=None,
+        description="How callers may prove who they are; the methods of all attached policies intersect.",
+    )
+    authorization: Authorization | None = Field(
+        default=None,
+        description="Who may do what: any Deny denies; where a policy has Allow rules, one of them must match.",
+    )
     rate_limits: list[RateLimit] | None = Field(
-        default=None, min_length=1, max_length=16, description="How fast.", json_schema_extra=list_map("name")
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="How fast callers may call: token buckets, all of which hold.",
+        json_schema_extra=list_map("name"),
     )
     placement: Placement | None = Field(
         default=None, description="In which clusters the policy holds; all, when absent."

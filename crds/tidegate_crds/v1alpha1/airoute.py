@@ -85,7 +85,9 @@ class BackendRef(Shape):
 class Target(Shape):
     """One place where the request may go."""
 
-    backend_ref: BackendRef = Field(description="The AIBackend.")
+    backend_ref: BackendRef = Field(
+        description="The AIBackend that answers; of another namespace only if that backend allows it."
+    )
     model: ModelName | None = Field(
         default=None, description="The model to ask the backend for; the name the caller used when absent."
     )
@@ -104,7 +106,7 @@ class Retry(Shape):
     on: list[RetryOn] = Field(
         default_factory=lambda: [RetryOn.CONNECT, RetryOn.TOO_MANY_REQUESTS, RetryOn.SERVER_ERROR],
         max_length=3,
-        description="Failures that are worth another attempt.",
+        description='Failures that are worth another attempt. In YAML the field name needs quotes ("on"): kubectl reads a bare on as true.',
         json_schema_extra=SET,
     )
 
@@ -144,11 +146,17 @@ class AIRouteSpec(Shape):
     )
     match: RouteMatch | None = Field(default=None, description="Further conditions; the more specific route wins.")
     targets: list[Target] = Field(
-        min_length=1, max_length=16, description="Where requests go.", json_schema_extra=ATOMIC
+        min_length=1,
+        max_length=16,
+        description="Where requests go: by weight among the targets of the first priority, then the next.",
+        json_schema_extra=ATOMIC,
     )
     timeout: Duration = Field(default="60s", description="Longest wait for the head of the answer, over all attempts.")
     stream_idle_timeout: Duration = Field(default="60s", description="Longest silence within an answer.")
-    retry: Retry = Field(default_factory=Retry, description="What is tried again.")
+    retry: Retry = Field(
+        default_factory=Retry,
+        description="What is tried again, and how often; never after the first byte of an answer.",
+    )
     allowed_namespaces: list[NamespaceGrant] = Field(
         default_factory=list,
         max_length=64,

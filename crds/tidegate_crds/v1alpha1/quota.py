@@ -49,8 +49,12 @@ class OnExceed(StrEnum):
 class ConsumerSelector(Shape):
     """Which consumers the quota speaks of; what it leaves out matches all."""
 
-    tiers: list[Word] = Field(default_factory=list, max_length=16, description="Tiers.", json_schema_extra=SET)
-    teams: list[Word] = Field(default_factory=list, max_length=64, description="Teams.", json_schema_extra=SET)
+    tiers: list[Word] = Field(
+        default_factory=list, max_length=16, description="The consumer is of one of these tiers.", json_schema_extra=SET
+    )
+    teams: list[Word] = Field(
+        default_factory=list, max_length=64, description="The consumer is of one of these teams.", json_schema_extra=SET
+    )
 
 
 class Window(Shape):
@@ -81,7 +85,7 @@ class Limit(Shape):
     amount: Annotated[str, StringConstraints(min_length=1, max_length=18, pattern=r"^(0|[1-9][0-9]{0,17})$")] = Field(
         description="How much, a whole number as a string."
     )
-    window: Window = Field(description="Over which time.")
+    window: Window = Field(description="Over which time use is added up.")
     on_exceed: OnExceed = Field(
         default=OnExceed.BLOCK, description="Block refuses with 429; Alert lets pass, counts and logs."
     )
@@ -91,11 +95,16 @@ class QuotaSpec(Shape):
     """The desired state of a Quota."""
 
     target_refs: list[TargetRef] = Field(
-        min_length=1, max_length=32, description="What the quota is attached to.", json_schema_extra=ATOMIC
+        min_length=1,
+        max_length=32,
+        description="What the quota is attached to: routes, the own namespace, or the gateway.",
+        json_schema_extra=ATOMIC,
     )
     per: QuotaScope = Field(default=QuotaScope.CONSUMER, description="Whose use shares one counter.")
     consumers: ConsumerSelector | None = Field(default=None, description="Whom it speaks of; all, when absent.")
-    limits: list[Limit] = Field(min_length=1, max_length=16, description="All of them hold.", json_schema_extra=ATOMIC)
+    limits: list[Limit] = Field(
+        min_length=1, max_length=16, description="How much; all limits hold.", json_schema_extra=ATOMIC
+    )
     placement: Placement | None = Field(
         default=None, description="In which clusters the quota holds; all, when absent."
     )

@@ -15,6 +15,7 @@ from tidegate_crds.schema import structural_schema, with_safe_defaults
 from tidegate_crds.v1alpha1 import KINDS
 from tidegate_crds.v1alpha1.shapes import Shape
 from tidegate_crds.wording import PATTERN_WORDS
+from tidegate_operator.yaml_scalars import plain_value
 
 Node = dict[str, Any]
 
@@ -147,6 +148,18 @@ def test_the_reference_lists_every_field(kind: str) -> None:
     for path, _ in nodes(documented_schema(kind)["properties"]["spec"], "spec"):
         if "." in path and not path.endswith(("[]", "{}")):
             assert f"`{path}`" in page
+
+
+def test_no_name_but_on_needs_quotes_in_yaml() -> None:
+    """kubectl reads YAML 1.1, where these words are booleans or nothing. `on` is told in its description."""
+    found: set[str] = set()
+    for kind in KINDS:
+        for _, node in declared(kind):
+            words = [*node.get("properties", {}), *node.get("enum", ())]
+            found |= {word for word in words if isinstance(plain_value(word), bool | None)}
+    assert found == {"on"}
+    retry = open_api_schema("AIRoute")["properties"]["spec"]["properties"]["retry"]
+    assert '"on"' in retry["properties"]["on"]["description"]
 
 
 def test_a_union_of_types_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Reading folders: which files, which objects, and where everything stands."""
 
+import json
 import os
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def test_folders_are_read_recursively_in_order(tmp_path: Path) -> None:
     )
     (tmp_path / "notes.txt").write_text("not read")
     assert names(load_paths([tmp_path])) == ["a", "b", "c", "d", "sub-a"]
+
+
+def test_json_with_characters_beyond_the_first_plane(tmp_path: Path) -> None:
+    manifest = {
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "AIBackend",
+        "metadata": {"name": "wave"},
+        "spec": {"provider": "Mock", "mock": {"reply": "\U0001f30a \\ud83c\\udf0a"}},
+    }
+    (tmp_path / "a.json").write_text(json.dumps(manifest))
+    (found,) = load_paths([tmp_path]).documents
+    assert found.raw == manifest
 
 
 def test_hidden_files_tests_and_kustomizations_are_left_out(tmp_path: Path) -> None:
