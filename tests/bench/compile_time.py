@@ -80,7 +80,7 @@ def measure(title: str, size: Size) -> None:
     cold = time.perf_counter() - begun
     assert all(verdict.accepted and verdict.resolved for verdict in compiled.verdicts.values())
     print(f"{title}: {size.total} objects, {len(compiled.shards)} shards, cold {cold * 1000:.0f} ms")
-    edits = {
+    edits: dict[str, tuple[Kind, str, list[dict[str, Any]]]] = {
         "route timeout": (Kind.ROUTE, "route-7", [{"timeout": "10s"}, {"timeout": "20s"}]),
         "route models": (Kind.ROUTE, "route-7", [{"models": ["other-a"]}, {"models": ["other-b"]}]),
         "policy rule": (Kind.POLICY, "policy-7", [{"mode": "Shadow"}, {"mode": "Enforce"}]),

@@ -25,7 +25,7 @@ def some(values: tuple[Any, ...], least: int = 0, most: int = 3) -> st.SearchStr
     return st.lists(st.sampled_from(values), min_size=least, max_size=most, unique=True)
 
 
-placements = st.sampled_from(
+placements: st.SearchStrategy[Any] = st.sampled_from(
     [
         None,
         None,

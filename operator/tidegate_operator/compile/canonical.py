@@ -1,10 +1,11 @@
 """One form for one meaning: values equal to a default become that default.
 
-The codec leaves out a field that holds the very default object, not one that holds an equal object. Without this pass two
-entries of the same meaning could have different bytes.
+The codec leaves out a field that holds the very default object, not one that holds an equal object. Without this pass
+two entries of the same meaning could have different bytes.
 """
 
 from functools import cache
+from operator import is_
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,7 +31,8 @@ def _inside(value: Any) -> Any:
     if isinstance(value, Struct):
         return canonical(value)
     if isinstance(value, tuple) and value and isinstance(value[0], Struct):
-        return tuple(map(canonical, value))
+        fresh = tuple(map(canonical, value))
+        return value if all(map(is_, fresh, value)) else fresh
     return value
 
 

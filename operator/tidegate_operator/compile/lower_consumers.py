@@ -27,6 +27,10 @@ def lower_consumers(forms: Forms, secrets: Secrets, past: Past, memo: Memo, out:
     settled = _settle(candidates, secrets, past, memo)
     out.errors.update(settled.errors)
     out.entries.update(settled.entries)
+    for key in settled.errors:
+        known = memo.entries.get(key)
+        if known is not None and known == out.entries[key]:
+            out.entries[key] = known
 
 
 def _resolve(content: ConsumerEntry, secrets: Secrets, known: ResolvedConsumer | None) -> ResolvedConsumer:

@@ -11,7 +11,7 @@ from tidegate_operator.compile.claims import SettledRoutes, claim_of, settle_rou
 from tidegate_operator.compile.forms import Forms, Past
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import LoweredRoute, Memo
-from tidegate_operator.compile.resolve import Absence, Backends, resolve_targets
+from tidegate_operator.compile.resolve import Absence, Backends, Resolution, resolve_targets
 from tidegate_operator.world import ObjectKey
 
 
@@ -33,7 +33,8 @@ def lower_routes(
     for key, content in settled.contents.items():
         route = former.get(key)
         if not stable or route is None or route.content is not content:
-            route = _lower(content, backends, attachments.of(key.namespace, key.name), route)
+            attached = attachments.of(key.namespace, key.name)
+            route = _lower(content, backends, attached, route, present=judged[key].content is content)
         lowered[key] = route
         out.entries[key] = route.entry
         if route.resolution.unresolved:
@@ -68,7 +69,9 @@ def _backends(forms: Forms) -> dict[str, BackendEntry | Absence]:
     return states
 
 
-def _lower(content: RouteEntry, backends: Backends, attached: Attached, known: LoweredRoute | None) -> LoweredRoute:
+def _lower(
+    content: RouteEntry, backends: Backends, attached: Attached, known: LoweredRoute | None, *, present: bool
+) -> LoweredRoute:
     names = known.backends if known is not None and known.content is content else _names(content)
     found = tuple([backends.get(name) for name in names])
     if known is not None and known.content is content and known.found == found:
@@ -76,7 +79,7 @@ def _lower(content: RouteEntry, backends: Backends, attached: Attached, known: L
             return known
         resolution = known.resolution
     else:
-        resolution = resolve_targets(content, backends)
+        resolution = _resolve(content, backends, present=present)
     entry = msgspec.structs.replace(
         content,
         targets=resolution.targets,
@@ -87,6 +90,15 @@ def _lower(content: RouteEntry, backends: Backends, attached: Attached, known: L
     if known is not None and known.entry == entry:
         entry = known.entry
     return LoweredRoute(content, names, found, resolution, attached, entry)
+
+
+def _resolve(content: RouteEntry, backends: Backends, *, present: bool) -> Resolution:
+    resolution = resolve_targets(content, backends)
+    if present or resolution.targets == content.targets:
+        return resolution
+    # The last good form is all that is known of it. What it loses now it will not have next time, so only what is
+    # wrong with the rest may be said: else the status would change by itself.
+    return resolve_targets(msgspec.structs.replace(content, targets=resolution.targets), backends)
 
 
 def _names(content: RouteEntry) -> tuple[str, ...]:
