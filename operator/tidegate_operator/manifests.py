@@ -78,7 +78,10 @@ class Manifest:
         return self.api_version == "v1" and self.kind == "Secret"
 
     def __str__(self) -> str:
-        return f"{self.kind or 'object'} {self.namespace}/{self.name or '?'}"
+        # Of foreign kinds it is not known whether they have a namespace.
+        own = self.is_secret or self.api_version.startswith(f"{_GROUP}/")
+        within = f"{self.namespace}/" if own or "namespace" in self.metadata else ""
+        return f"{self.kind or 'object'} {within}{self.name or '?'}"
 
     def line_of(self, path: str | Sequence[str | int]) -> int:
         """Line of the field at `path` (`spec.targets[0].weight`), or of its nearest ancestor that is there."""
