@@ -15,7 +15,7 @@ from tidegate_operator.compile.compiler import compile_world
 from tidegate_operator.compile.memo import Memo
 from tidegate_operator.kube import API_FAILURES, ApiError
 from tidegate_operator.metrics import Metrics
-from tidegate_operator.planes import Planes
+from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, Planes
 from tidegate_operator.publish import Publisher
 from tidegate_operator.status import StatusWriter
 from tidegate_operator.store import Store
@@ -28,7 +28,6 @@ MAX_DELAY_SECONDS = 0.5
 # A compilation that took longer than this runs in a thread, so that events and heartbeats are not held up.
 OFFLOAD_SECONDS = 0.01
 BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10)
-FIRST_ANSWERS_SECONDS = 3.0
 
 
 class Debounce:

@@ -20,6 +20,8 @@ POLL_SECONDS = 10
 # While a data plane is behind, a refusal that names no revision is noticed only between two polls.
 POLL_SECONDS_BEHIND = 2
 RETRY_SECONDS = 1.0
+# How long an operator that has just started waits for what data planes run already.
+FIRST_ANSWERS_SECONDS = 2.0
 MIN_INTERVAL = 0.05
 ADMIN_PORT_NAME = "admin"
 _TIMEOUT = aiohttp.ClientTimeout(total=POLL_SECONDS + 10, sock_connect=2)

@@ -20,7 +20,7 @@ from tidegate_operator.leadership import Alone, Election, Leadership
 from tidegate_operator.loop import Reconciler
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.outputs import Gateway
-from tidegate_operator.planes import EndpointSlice, Planes
+from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, EndpointSlice, Planes
 from tidegate_operator.publish import Publisher
 from tidegate_operator.resources import RESOURCES
 from tidegate_operator.status import StatusWriter
@@ -132,6 +132,11 @@ async def _run(options: Options, api: Api) -> None:
             pass
         streams.start()
 
+    async def report() -> None:
+        # Else every status would first say that no data plane is known.
+        await planes.first_answers(FIRST_ANSWERS_SECONDS)
+        await status.run()
+
     async def lead() -> None:
         metrics.leading.set(1)
         try:
@@ -151,7 +156,7 @@ async def _run(options: Options, api: Api) -> None:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(leadership.run(lead), name="leadership"),
-                group.create_task(status.run(), name="status"),
+                group.create_task(report(), name="status"),
                 group.create_task(auditor.run(), name="audit"),
                 group.create_task(watch(), name="watch"),
             ]

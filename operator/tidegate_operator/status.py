@@ -10,8 +10,10 @@ import msgspec
 
 from tidegate_operator.conditions import (
     NO_STATUS,
+    ConditionType,
     ObjectStatus,
     PlaneReport,
+    ProgrammedReason,
     judge,
     programmed_since,
     status_body,
@@ -27,8 +29,10 @@ from tidegate_operator.world import ObjectKey, Resource
 _log = logging.getLogger(__name__)
 
 CONCURRENCY = 12
+# Changes come in groups: a publication, and a moment later the answers of the data planes.
+SETTLE_SECONDS = 0.03
 # Data planes usually follow within this time: waiting for them spares every object a status that says 'Pending'.
-SETTLE_SECONDS = 0.25
+PATIENCE_SECONDS = 2.0
 RETRY_SECONDS = (0.5, 1, 2, 5, 10, 30)
 
 
@@ -57,6 +61,7 @@ class StatusWriter:
         self._queued: set[ObjectKey] = set()
         self._wakeup = asyncio.Event()
         self._failures: dict[ObjectKey, int] = {}
+        self._published_at = 0.0
         self.written = 0
         self.failed = 0
 
@@ -80,6 +85,8 @@ class StatusWriter:
         changed = self._rollout.published(verdicts.values(), uids, revision, earlier=self._earlier(verdicts))
         changed.update(key for key, verdict in verdicts.items() if self._verdicts.get(key) != verdict)
         self._verdicts = verdicts
+        if changed:
+            self._published_at = asyncio.get_running_loop().time()
         self._enqueue(changed)
 
     def planes_changed(self) -> None:
@@ -131,8 +138,14 @@ class StatusWriter:
             return
         previous = self._store.status(key)
         wanted = self._wanted(verdict, previous)
-        if wanted != previous:
-            await self._write(key, resource.uid, wanted)
+        if wanted == previous:
+            return
+        loop = asyncio.get_running_loop()
+        patience = self._published_at + PATIENCE_SECONDS - loop.time()
+        if patience > 0 and self._reports and _is_pending(wanted):
+            loop.call_later(patience, self._enqueue, (key,))
+            return
+        await self._write(key, resource.uid, wanted)
 
     def _wanted(self, verdict: Verdict, previous: ObjectStatus) -> ObjectStatus:
         return judge(
@@ -190,6 +203,11 @@ class StatusWriter:
                 if revision is not None:
                     found[key] = revision
         return found
+
+
+def _is_pending(status: ObjectStatus) -> bool:
+    programmed = status.condition(ConditionType.PROGRAMMED)
+    return programmed is not None and programmed.reason in (ProgrammedReason.PENDING, ProgrammedReason.NO_DATA_PLANE)
 
 
 def _low(reports: tuple[PlaneReport, ...]) -> int | None:
