@@ -47,7 +47,7 @@ class DataPlane:
             settings.gateway, on_outcome=lambda outcome: self.metrics.reloads.add((outcome.value,))
         )
         self.ledger = MemoryLedger()
-        self._credentials = Credentials()
+        self.credentials = Credentials()
         self._client = UpstreamClient()
         self._sink = AuditSink(settings.audit) if settings.audit else None
         self._audit = None if self._sink is None else AuditLog(self._sink.write)
@@ -76,7 +76,7 @@ class DataPlane:
 
     def set_credentials(self, values: Mapping[str, bytes]) -> None:
         """Replace all provider keys, for requests from now on; they win over those of any source."""
-        self._credentials.replace("memory", values)
+        self.credentials.replace("memory", values)
 
     async def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, and stop in order."""
@@ -129,7 +129,7 @@ class DataPlane:
         self._closed.set()
 
     def _make_sources(self) -> list[KubernetesSource | PolledSource]:
-        settings, reloader, credentials = self._settings, self.reloader, self._credentials
+        settings, reloader, credentials = self._settings, self.reloader, self.credentials
         sources: list[KubernetesSource | PolledSource] = []
         if settings.api is not None:
             api = ApiClient(settings.api, self._client)
@@ -155,7 +155,7 @@ class DataPlane:
         return Traffic(
             reloader=self.reloader,
             ledger=self.ledger,
-            forwarder=Forwarder(Connectors(self._client, self._credentials), self.metrics),
+            forwarder=Forwarder(Connectors(self._client, self.credentials), self.metrics),
             relay=Relay(limits.response_bytes),
             accounts=Accounts(self._settings.gateway, self.ledger, self._audit, self.metrics),
             metrics=self.metrics,

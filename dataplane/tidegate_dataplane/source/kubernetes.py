@@ -24,7 +24,7 @@ from tidegate_dataplane.snapshot.entries import ShardRef
 from tidegate_dataplane.source.api_client import ApiClient, ApiRefused
 from tidegate_dataplane.source.backoff import Backoff
 from tidegate_dataplane.source.state import Health, SourceState
-from tidegate_dataplane.source.watch import ConfigMap, NamedObject, ObjectWatch
+from tidegate_dataplane.source.watch import SILENCE_SECONDS, ConfigMap, NamedObject, ObjectWatch
 from tidegate_dataplane.upstream import UpstreamError
 
 NAME = "api"
@@ -37,13 +37,21 @@ class KubernetesSource:
     """Follows what the operator publishes for `gateway` in `namespace`."""
 
     def __init__(
-        self, api: ApiClient, *, gateway: str, namespace: str, reloader: Reloader, credentials: Credentials
+        self,
+        api: ApiClient,
+        *,
+        gateway: str,
+        namespace: str,
+        reloader: Reloader,
+        credentials: Credentials,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         self._api = api
         self._gateway = gateway
         self._namespace = namespace
         self._reloader = reloader
         self._credentials = credentials
+        self._silence = silence
         self._index: NamedObject | None = None
         self._news = asyncio.Event()
         self._fetches = asyncio.Semaphore(_FETCHES_AT_ONCE)
@@ -64,6 +72,7 @@ class KubernetesSource:
             name=index_config_map(self._gateway),
             on_change=self._index_changed,
             state=self.state,
+            silence=self._silence,
         )
         secret = ObjectWatch(
             self._api,
@@ -72,6 +81,7 @@ class KubernetesSource:
             name=credentials_secret(self._gateway),
             on_change=self._credentials_changed,
             state=self.credentials_state,
+            silence=self._silence,
         )
         async with asyncio.TaskGroup() as group:
             # Credentials first: a snapshot may name one that came with it.

@@ -8,6 +8,7 @@ field selector `metadata.name` (kubernetes.io, "Using RBAC Authorization").
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -17,10 +18,12 @@ from msgspec import Struct
 from tidegate_dataplane.source.api_client import MAX_OBJECT_BYTES, ApiClient, ApiRefused
 from tidegate_dataplane.source.backoff import Backoff
 from tidegate_dataplane.source.state import Health, SourceState
-from tidegate_dataplane.upstream import UpstreamError, UpstreamResponse
+from tidegate_dataplane.upstream import ResponseTimeout, UpstreamError, UpstreamResponse
 
 WATCH_SECONDS = 30
 SILENCE_SECONDS = WATCH_SECONDS + 5.0
+# A watch that ended sooner is not opened again at once, however it ended.
+_STEADY_SECONDS = 1.0
 _GONE = 410
 _log = logging.getLogger(__name__)
 
@@ -92,7 +95,8 @@ class _Gone(Exception):
 class ObjectWatch:
     """Follows the ConfigMap or Secret `name` and reports it, or None when it does not exist.
 
-    `on_change` must not wait and must not raise; it hears only of changes. `kind` is "configmaps" or "secrets".
+    `on_change` must not wait and must not raise; it hears only of changes. `kind` is "configmaps" or "secrets";
+    `silence` is the number of seconds after which a watch without a word is dead.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class ObjectWatch:
         name: str,
         on_change: Callable[[NamedObject | None], None],
         state: SourceState,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         self._api = api
         self._path = f"/api/v1/namespaces/{namespace}/{kind}"
@@ -115,6 +120,7 @@ class ObjectWatch:
         self._item_type: type[ConfigMap] | type[Secret] = ConfigMap if kind == "configmaps" else Secret
         self._on_change = on_change
         self._state = state
+        self._silence = silence
         self._version = ""
         self._seen = ""
         self._backoff = Backoff()
@@ -122,6 +128,7 @@ class ObjectWatch:
     async def run(self) -> None:
         """Follow until cancelled, whatever happens to the API server."""
         while True:
+            began = time.monotonic()
             try:
                 if not self._version:
                     await self._list()
@@ -129,10 +136,14 @@ class ObjectWatch:
             except _Gone:
                 self._version = ""
             except (UpstreamError, ApiRefused, OSError, msgspec.DecodeError, ValueError) as error:
-                if isinstance(error, ApiRefused) and error.status == _GONE:
-                    self._version = ""
+                stalled = isinstance(error, ResponseTimeout)
+                if stalled or (isinstance(error, ApiRefused) and error.status == _GONE):
+                    self._version = ""  # trust nothing that was heard: list
                 self._state.set(Health.FAILING, f"{self._what}: {error}")
                 _log.warning("cannot follow %s, trying again: %s", self._what, error)
+            if time.monotonic() - began > _STEADY_SECONDS:
+                self._backoff.reset()
+            else:
                 await asyncio.sleep(self._backoff.wait())
 
     async def _list(self) -> None:
@@ -152,7 +163,7 @@ class ObjectWatch:
         response = await self._api.watch(self._path, query)
         self._healthy()
         async with response:
-            async for line in _lines(response):
+            async for line in _lines(response, self._silence):
                 self._handle(msgspec.json.decode(line, type=_Event))
 
     def _handle(self, event: _Event) -> None:
@@ -176,13 +187,12 @@ class ObjectWatch:
         self._on_change(None if item is None else item.named())
 
     def _healthy(self) -> None:
-        self._backoff.reset()
         self._state.set(Health.FOLLOWING)
 
 
-async def _lines(response: UpstreamResponse) -> AsyncIterator[bytes]:
+async def _lines(response: UpstreamResponse, silence: float) -> AsyncIterator[bytes]:
     pending = b""
-    async for chunk in response.chunks(idle_timeout=SILENCE_SECONDS):
+    async for chunk in response.chunks(idle_timeout=silence):
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
             if line:
