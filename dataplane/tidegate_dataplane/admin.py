@@ -148,17 +148,17 @@ class Admin:
         """With `waitRevision=N&timeoutSeconds=T`: as soon as N or a later one is served, or N is refused."""
         try:
             wanted = int(request.query_params.get("waitRevision", 0))
-            timeout = min(float(request.query_params.get("timeoutSeconds", 10)), MAX_WAIT_SECONDS)
+            seconds = min(float(request.query_params.get("timeoutSeconds", 10)), MAX_WAIT_SECONDS)
         except ValueError:
             return _json(400, {"error": "waitRevision is an integer, timeoutSeconds a number"})
         if wanted:
-            await self._wait_for(wanted, timeout)
+            await self._wait_for(wanted, seconds)
         return _json(200, self.report())
 
-    async def _wait_for(self, revision: int, timeout: float) -> None:
+    async def _wait_for(self, revision: int, seconds: float) -> None:
         reloader = self._reloader
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 while reloader.revision < revision and not self._draining():
                     refusal = reloader.last_refusal
                     if refusal is not None and refusal.revision == revision:

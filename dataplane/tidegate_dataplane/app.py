@@ -71,7 +71,7 @@ class Traffic:
             await exchange.fail(failure)
         except (CallerGone, asyncio.CancelledError):
             exchange.gone()
-        except Exception:  # noqa: BLE001 - the last line of defence: a caller gets an error in shape, the log the cause
+        except Exception:  # noqa: BLE001 - the last line of defence; the log gets the cause
             _log.exception("request %s failed", exchange.request_id)
             exchange.outcome = Outcome.FAILED
             await exchange.fail(internal())

@@ -130,7 +130,7 @@ class AuditSink:
     """A file that is appended to, opened anew when it was moved away (log rotation), or standard output."""
 
     def __init__(self, where: str, *, check_seconds: float = 1.0) -> None:
-        """`where` is a path or `-`; a move is looked for every `check_seconds`. Raises OSError when it cannot be opened."""
+        """`where` is a path or `-`; a move is noticed within `check_seconds`. Raises OSError."""
         self._check_seconds = check_seconds
         self._path = None if where == "-" else Path(where)
         self._file: BinaryIO = sys.stdout.buffer if self._path is None else self._path.open("ab", buffering=0)

@@ -12,6 +12,8 @@ from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.settings import Address, ApiAccess, Limits, Settings
 from tidegate_dataplane.source.api_access import ApiAccessError, from_kubeconfig, in_cluster
 
+# A pod serves its network; on a workstation, --listen says otherwise.
+_EVERYWHERE = Address("0.0.0.0", 0)  # noqa: S104
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
@@ -39,7 +41,8 @@ def read_settings(options: argparse.Namespace) -> Settings:
     api = _api_access(options)
     if api is None and options.snapshot_dir is None and options.snapshot_file is None:
         raise ValueError(
-            "no source of snapshots: run in a cluster, or give --kubeconfig, --api-server, --snapshot-dir or --snapshot-file"
+            "no source of snapshots: run in a cluster, or give --kubeconfig, --api-server, --snapshot-dir"
+            " or --snapshot-file"
         )
     return Settings(
         gateway=options.gateway,
@@ -78,14 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--gateway", default="default", metavar="NAME", help="the gateway to serve (default: %(default)s)")
     add("--namespace", default="tidegate-system", metavar="NAME", help="where the operator publishes (%(default)s)")
-    add("--listen", type=_address, default=Address("0.0.0.0", 8080), metavar="HOST:PORT", help="callers (%(default)s)")  # noqa: S104
+    add(
+        "--listen",
+        type=_address,
+        default=_EVERYWHERE._replace(port=8080),
+        metavar="HOST:PORT",
+        help="callers (%(default)s)",
+    )
     add(
         "--admin-listen",
         type=_address,
-        default=Address("0.0.0.0", 9090),
+        default=_EVERYWHERE._replace(port=9090),
         metavar="HOST:PORT",
         help="live, ready, status, metrics, explain (%(default)s)",
-    )  # noqa: S104
+    )
     add("--kubeconfig", type=Path, metavar="FILE", help="reach the API server by its current context")
     add("--api-server", metavar="URL", help="reach the API server here, for example https://10.0.0.1:6443")
     add("--api-ca", type=Path, metavar="FILE", help="its certificate authority, with --api-server")

@@ -27,6 +27,10 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_TRAFFIC = Address("127.0.0.1", 8080)
+_ADMIN = Address("127.0.0.1", 9090)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a caller or provider may cost us: sizes in bytes, times in seconds."""
@@ -62,8 +66,8 @@ class Settings:
 
     gateway: str = "default"
     namespace: str = "tidegate-system"
-    listen: Address = Address("127.0.0.1", 8080)
-    admin_listen: Address = Address("127.0.0.1", 9090)
+    listen: Address = _TRAFFIC
+    admin_listen: Address = _ADMIN
     api: ApiAccess | None = None
     snapshot_dir: Path | None = None
     credentials_dir: Path | None = None

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from dataplane.factory import bundle_of, mock_backend, shard
-
 from cluster.harness.apiserver import ApiServer
 from cluster.harness.gateway import DATA_PLANE_ACCOUNT
 from cluster.harness.install import SYSTEM_NAMESPACE, apply_rbac
+from dataplane.factory import bundle_of, mock_backend, shard
+from dataplane.waiting import until
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.settings import Address, Settings
 from tidegate_dataplane.snapshot.bundle import (
@@ -72,9 +72,7 @@ async def data_plane(server: ApiServer) -> AsyncIterator[DataPlane]:
 
 
 async def at(plane: DataPlane, revision: int) -> None:
-    async with asyncio.timeout(30):
-        while plane.reloader.revision != revision:
-            await asyncio.sleep(0.01)
+    await until(lambda: plane.reloader.revision == revision, seconds=30)
 
 
 async def test_published_then_changed_then_the_server_restarts(own_api_server: ApiServer) -> None:
@@ -98,6 +96,4 @@ async def test_published_then_changed_then_the_server_restarts(own_api_server: A
 
 
 async def credential(plane: DataPlane, value: bytes) -> None:
-    async with asyncio.timeout(30):
-        while plane.credentials.get("team-a.openai") != value:
-            await asyncio.sleep(0.01)
+    await until(lambda: plane.credentials.get("team-a.openai") == value, seconds=30)

@@ -61,14 +61,14 @@ async def _chunks(reader: asyncio.StreamReader) -> Any:
 async def admin(plane: DataPlane, path: str, body: bytes | None = None) -> RawAnswer:
     """GET a path of the admin port, or POST `body` to it."""
     data = request(body or b"", method="GET" if body is None else "POST", path=path)
-    return await exchange(plane, data, port=plane.admin_address.port, timeout=60)
+    return await exchange(plane, data, port=plane.admin_address.port, deadline=60)
 
 
-async def exchange(plane: DataPlane, data: bytes, *, port: int | None = None, timeout: float = 10.0) -> RawAnswer:
+async def exchange(plane: DataPlane, data: bytes, *, port: int | None = None, deadline: float = 10.0) -> RawAnswer:
     """Send bytes as they are on a connection of their own, and read the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port or plane.address.port)
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(deadline):
             writer.write(data)
             return await read_answer(reader)
     finally:

@@ -34,8 +34,8 @@ class Question(Protocol):
 class Connector(Protocol):
     """Speaks to one backend with one credential."""
 
-    async def ask(self, question: Question, *, timeout: float) -> Answer:
-        """Return when the head of the answer is here. `timeout` in seconds. Raises UpstreamError, Unusable."""
+    async def ask(self, question: Question, *, response_timeout: float) -> Answer:
+        """Return when the head of the answer is here. `response_timeout` in seconds. Raises UpstreamError, Unusable."""
 
 
 class Unusable(Exception):

@@ -32,7 +32,7 @@ class HttpConnector:
             fixed.append(dialect.credential(key))
         self._fixed = encode_headers(fixed)
 
-    async def ask(self, question: Question, *, timeout: float) -> Answer:
+    async def ask(self, question: Question, *, response_timeout: float) -> Answer:
         target = self._dialect.target(question.operation, question.model)
         if target is None:
             raise Unusable("operation_not_supported", f"this provider does not offer {question.operation}")
@@ -42,6 +42,6 @@ class HttpConnector:
             target,
             self._fixed + encode_headers(question.headers),
             question.body,
-            connect_timeout=min(self._connect_timeout, timeout),
-            response_timeout=timeout,
+            connect_timeout=min(self._connect_timeout, response_timeout),
+            response_timeout=response_timeout,
         )

@@ -70,12 +70,12 @@ class MockConnector:
     def __init__(self, mock: MockAnswer) -> None:
         self._mock = mock
 
-    async def ask(self, question: Question, *, timeout: float) -> WholeAnswer | EventAnswer:
+    async def ask(self, question: Question, *, response_timeout: float) -> WholeAnswer | EventAnswer:
         latency = self._mock.latency_ms / 1000
         if latency:
-            await asyncio.sleep(min(latency, timeout))
-            if latency > timeout:
-                raise ResponseTimeout(f"no answer within {timeout:g} s", sent=True)
+            await asyncio.sleep(min(latency, response_timeout))
+            if latency > response_timeout:
+                raise ResponseTimeout(f"no answer within {response_timeout:g} s", sent=True)
         body = _decode(question.body)
         call = MockCall(question.operation, body, self._mock.reply, secrets.token_hex(12), int(time.time()))
         try:

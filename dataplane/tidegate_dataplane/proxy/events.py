@@ -56,7 +56,7 @@ class EventRelay:
         return self._look(rest) if _USAGE in rest else rest
 
     def tokens(self, input: int) -> Tokens:
-        """What the provider reported, else an estimate from what was passed on; `input` is the estimate of the prompt."""
+        """What the provider reported, else an estimate of what was passed on; `input` is that of the prompt."""
         if self.reported is not None:
             return self.reported
         text = (self._bytes - self._events * self._frame) // BYTES_PER_TOKEN

@@ -1,4 +1,4 @@
-"""One request and what is known of it so far: filled in from step to step, and read once at the end for the accounts."""
+"""One request and what is known of it so far: filled in from step to step, read once at the end for the accounts."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping

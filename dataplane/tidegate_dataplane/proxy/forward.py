@@ -99,7 +99,7 @@ class Forwarder:
             question.body = _encode(prompt.fields)
         key = target.backend.key
         try:
-            answer = await self._connectors.of(target.backend.entry).ask(question, timeout=remaining)
+            answer = await self._connectors.of(target.backend.entry).ask(question, response_timeout=remaining)
         except (UpstreamError, Unusable) as error:
             self._count((key, type(error).__name__))
             raise

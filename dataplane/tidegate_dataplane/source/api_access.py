@@ -83,7 +83,7 @@ def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], directory: Path
 
 def _content(section: Mapping[str, Any], name: str, directory: Path) -> bytes:
     if f"{name}-data" in section:
-        return base64.b64decode(section[f"{name}-data"], validate=True)
+        return base64.b64decode(str(section[f"{name}-data"]), validate=True)
     if name in section:
-        return (directory / section[name]).read_bytes()
+        return (directory / str(section[name])).read_bytes()
     return b""

@@ -32,7 +32,7 @@ def directory_signature(directory: Path) -> Signature:
 
 
 class PolledSource(ABC):
-    """Looks every `poll` seconds, and delivers when the signature changed or the last delivery was not the end of it."""
+    """Looks every `poll` seconds; delivers when the signature changed or the last delivery was not the end of it."""
 
     def __init__(self, name: str, path: Path, *, poll: float = POLL_SECONDS) -> None:
         self.path = path

@@ -153,7 +153,8 @@ class ObjectWatch:
         self._healthy()
 
     async def _watch(self) -> None:
-        seconds = WATCH_SECONDS - random.randint(0, 5)  # noqa: S311 - so that replicas do not come all at once
+        # So that replicas do not all come back at once.
+        seconds = WATCH_SECONDS - random.randint(0, 5)  # noqa: S311 - protects nothing
         query = {
             **self._selector,
             "resourceVersion": self._version,

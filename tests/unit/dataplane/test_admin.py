@@ -7,7 +7,6 @@ from typing import Any
 from dataplane.factory import KEY, bundle_of, policy, shard
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, exchange, request
-
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.snapshot.bundle import Bundle
 from tidegate_dataplane.snapshot.entries import Effect, RuleEntry

@@ -1,6 +1,5 @@
 """The audit log: every decision once, nothing secret, and never in the way."""
 
-import asyncio
 import json
 import threading
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from dataplane.factory import KEY, bundle_of, http_backend, policy, route, shard
 from dataplane.planes import running
 from dataplane.raw_http import chat, exchange, request
 from dataplane.upstream import answer, completion, upstream
-
+from dataplane.waiting import until
 from tidegate_dataplane.audit import AuditLog, AuditRecord, AuditSink
 from tidegate_dataplane.snapshot.entries import Effect, RuleEntry
 
@@ -120,6 +119,4 @@ async def test_lines_are_there_soon_after_the_answer(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     async with running(bundle_of(shard()), audit=log) as plane:
         await exchange(plane, request(chat(), key=KEY))
-        async with asyncio.timeout(5):
-            while not log.read_text():
-                await asyncio.sleep(0.01)
+        await until(log.read_text)

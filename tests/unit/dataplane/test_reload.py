@@ -4,8 +4,8 @@ import asyncio
 import gzip
 
 import pytest
-from dataplane.factory import bundle_of, mock_backend, route, shard
 
+from dataplane.factory import bundle_of, mock_backend, route, shard
 from tidegate_dataplane.reload import Outcome, Reloader
 from tidegate_dataplane.snapshot.bundle import Bundle
 from tidegate_dataplane.snapshot.codec import MAX_SHARD_BYTES, Refusal, digest, encode_index, encode_shard

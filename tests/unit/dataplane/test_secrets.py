@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+
 from dataplane.factory import KEY, OTHER_KEY, bundle_of, http_backend, route, shard, target
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, exchange, request

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from dataplane.factory import KEY, bundle_of, mock_backend, shard
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, connect, exchange, read_answer, read_chunk, read_head, request
@@ -24,7 +25,7 @@ async def test_a_stream_that_runs_is_finished_and_nothing_new_begins(tmp_path: P
         assert received.endswith(b"data: [DONE]\n\n")
         await stopping
         writer.close()
-        with pytest.raises(OSError, match="refused|Connect"):
+        with pytest.raises(OSError, match=r"refused|Connect"):
             await exchange(plane, request(chat(), key=KEY))
     (line,) = [json.loads(each) for each in log.read_text().splitlines()]
     assert line["outcome"] == "Served"

@@ -5,11 +5,11 @@ import json
 from typing import Any
 
 import pytest
+
 from dataplane.factory import KEY, bundle_of, http_backend, mock_backend, route, shard, target
 from dataplane.planes import running
 from dataplane.raw_http import RawAnswer, chat, exchange, request
 from dataplane.upstream import Asked, Upstream, answer, completion, upstream
-
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.snapshot.bundle import Bundle
 from tidegate_dataplane.snapshot.entries import BackendEntry, Operation, Provider, RetryOn, TargetEntry
@@ -121,17 +121,21 @@ async def test_failover_when_nobody_listens() -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_failover_on_a_status_that_says_it_was_not_done(status: int) -> None:
-    async with upstream(answer({"error": {}}, status=status)) as provider:
-        async with running(world(http_backend("one", provider.url), mock_backend())) as plane:
-            assert (await ask(plane)).status == 200
+    async with (
+        upstream(answer({"error": {}}, status=status)) as provider,
+        running(world(http_backend("one", provider.url), mock_backend())) as plane,
+    ):
+        assert (await ask(plane)).status == 200
     assert len(provider.asked) == 1
 
 
 async def test_no_failover_on_what_the_caller_did_wrong() -> None:
     error = {"error": {"message": "too long", "type": "invalid_request_error", "code": "context_length", "param": None}}
-    async with upstream(answer(error, status=400)) as provider:
-        async with running(world(http_backend("one", provider.url), mock_backend())) as plane:
-            found = await ask(plane)
+    async with (
+        upstream(answer(error, status=400)) as provider,
+        running(world(http_backend("one", provider.url), mock_backend())) as plane,
+    ):
+        found = await ask(plane)
     assert (found.status, found.json()) == (400, error)
 
 
@@ -139,9 +143,11 @@ async def test_no_repetition_after_a_lost_answer_for_it_may_have_been_paid_for()
     async def hang_up(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with upstream(hang_up) as provider:
-        async with running(world(http_backend("one", provider.url), mock_backend())) as plane:
-            found = await ask(plane)
+    async with (
+        upstream(hang_up) as provider,
+        running(world(http_backend("one", provider.url), mock_backend())) as plane,
+    ):
+        found = await ask(plane)
     assert (found.status, found.json()["error"]["code"]) == (502, "upstream_failed")
     assert len(provider.asked) == 1
 
@@ -165,9 +171,11 @@ async def test_a_single_backend_is_asked_again_as_often_as_the_route_says() -> N
 
 
 async def test_the_last_failure_of_many_is_the_answer() -> None:
-    async with upstream(answer({"error": {"message": "busy"}}, status=429, headers=("retry-after: 7",))) as provider:
-        async with running(one(provider, retry_attempts=1)) as plane:
-            found = await ask(plane)
+    async with (
+        upstream(answer({"error": {"message": "busy"}}, status=429, headers=("retry-after: 7",))) as provider,
+        running(one(provider, retry_attempts=1)) as plane,
+    ):
+        found = await ask(plane)
     assert (found.status, found.headers["retry-after"]) == (429, "7")
     assert found.json()["error"]["message"] == "busy"
     assert len(provider.asked) == 2
@@ -185,12 +193,11 @@ async def test_the_timeout_of_the_route_holds_over_all_attempts() -> None:
     async def silent(asked: Asked, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(30)
 
-    async with upstream(silent, watch=True) as provider:
-        async with running(one(provider, timeout_ms=200)) as plane:
-            async with asyncio.timeout(3):
-                found = await ask(plane)
-            assert (found.status, found.json()["error"]["code"]) == (504, "upstream_timeout")
-            await asyncio.wait_for(provider.closed.wait(), 1)
+    async with upstream(silent, watch=True) as provider, running(one(provider, timeout_ms=200)) as plane:
+        async with asyncio.timeout(3):
+            found = await ask(plane)
+        assert (found.status, found.json()["error"]["code"]) == (504, "upstream_timeout")
+        await asyncio.wait_for(provider.closed.wait(), 1)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -224,17 +231,21 @@ async def test_a_rotated_credential_is_used_from_the_next_request_on() -> None:
 
 
 async def test_an_error_in_another_shape_is_put_into_ours() -> None:
-    async with upstream(answer(b"<h1>no</h1>", status=404, content_type="text/html")) as provider:
-        async with running(one(provider)) as plane:
-            found = await ask(plane)
+    async with (
+        upstream(answer(b"<h1>no</h1>", status=404, content_type="text/html")) as provider,
+        running(one(provider)) as plane,
+    ):
+        found = await ask(plane)
     assert (found.status, found.headers["content-type"]) == (404, "application/json")
     assert set(found.json()["error"]) == {"message", "type", "code", "param"}
 
 
 async def test_a_redirect_is_not_passed_on() -> None:
-    async with upstream(answer(b"", status=302, headers=("location: http://elsewhere/",))) as provider:
-        async with running(one(provider)) as plane:
-            found = await ask(plane)
+    async with (
+        upstream(answer(b"", status=302, headers=("location: http://elsewhere/",))) as provider,
+        running(one(provider)) as plane,
+    ):
+        found = await ask(plane)
     assert (found.status, found.json()["error"]["code"]) == (502, "upstream_failed")
 
 

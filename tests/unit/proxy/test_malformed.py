@@ -9,12 +9,12 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from dataplane.factory import KEY, bundle_of, shard
-from dataplane.planes import running
-from dataplane.raw_http import RawAnswer, chat, connect, exchange, read_answer, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dataplane.factory import KEY, bundle_of, shard
+from dataplane.planes import running
+from dataplane.raw_http import RawAnswer, chat, connect, exchange, read_answer, request
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.settings import Limits
 

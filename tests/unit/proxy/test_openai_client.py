@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+
 from dataplane.factory import (
     KEY,
     OTHER_KEY,
@@ -17,8 +19,6 @@ from dataplane.factory import (
     shard,
 )
 from dataplane.planes import running, url
-from openai.types.chat import ChatCompletionToolParam
-
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.snapshot.entries import (
     Effect,
@@ -28,7 +28,7 @@ from tidegate_dataplane.snapshot.entries import (
     RuleEntry,
 )
 
-HELLO = [{"role": "user", "content": "Hello!"}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello!"}]
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}},
@@ -156,7 +156,7 @@ async def test_an_unknown_model_is_a_not_found_error(client: openai.AsyncOpenAI)
 
 async def test_a_wrong_type_is_a_bad_request_error(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        await client.chat.completions.create(model="chat-fast", messages="Hello!")  # type: ignore[call-overload]
+        await client.chat.completions.create(model="chat-fast", messages="Hello!")  # type: ignore[arg-type]
     assert caught.value.param == "messages"
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import openai
 import pytest
+
 from dataplane.factory import KEY, bundle_of, http_backend, mock_backend, route, shard, target
 from dataplane.planes import running, url
 from dataplane.raw_http import chat, connect, exchange, read_chunk, read_head, request
 from dataplane.upstream import Asked, Script, chunk, completion, delta, event, events_head, upstream
-
+from dataplane.waiting import until
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.snapshot.bundle import Bundle
 
@@ -131,8 +132,7 @@ async def test_a_caller_that_goes_away_closes_the_provider_within_a_second_and_i
         await read_chunk(reader)
         writer.close()
         await asyncio.wait_for(provider.closed.wait(), 1)
-        while plane.metrics.in_flight:
-            await asyncio.sleep(0.01)
+        await until(lambda: plane.metrics.in_flight == 0)
     assert tokens(plane)["output", "Estimated"] >= 10
     assert plane.ledger.outstanding == 0
     assert [labels[3] for labels in plane.metrics.requests.values] == ["caller_gone"]
@@ -145,33 +145,32 @@ async def test_a_caller_that_goes_away_while_waiting_closes_the_provider_too() -
     async with upstream(silent, watch=True) as provider, running(world(provider.url)) as plane:
         _, writer = await connect(plane)
         writer.write(request(chat(), key=KEY))
-        while not provider.asked:
-            await asyncio.sleep(0.01)
+        await until(lambda: provider.asked)
         writer.close()
         await asyncio.wait_for(provider.closed.wait(), 1)
 
 
 async def test_a_stream_that_breaks_off_says_so() -> None:
-    async with upstream(streaming(event(delta("Hi")), b'data: {"half', end=False)) as provider:
-        async with running(world(provider.url)) as plane:
-            events = await events_of(plane)
+    async with (
+        upstream(streaming(event(delta("Hi")), b'data: {"half', end=False)) as provider,
+        running(world(provider.url)) as plane,
+    ):
+        events = await events_of(plane)
     assert events[0]["choices"][0]["delta"]["content"] == "Hi"
     assert events[1]["error"]["code"] == "upstream_failed"
     assert len(events) == 2
 
 
 async def test_the_openai_client_raises_when_a_stream_breaks_off() -> None:
-    async with upstream(streaming(event(delta("Hi")), end=False)) as provider:
-        async with (
-            running(world(provider.url)) as plane,
-            openai.AsyncOpenAI(base_url=f"{url(plane)}/v1", api_key=KEY, max_retries=0) as client,
-        ):
-            stream = await client.chat.completions.create(model="chat-fast", messages=[], stream=True)
-            seen = []
-            with pytest.raises(openai.APIError, match="broke off"):
-                async for each in stream:
-                    seen.append(each)
-    assert len(seen) == 1
+    async with (
+        upstream(streaming(event(delta("Hi")), end=False)) as provider,
+        running(world(provider.url)) as plane,
+        openai.AsyncOpenAI(base_url=f"{url(plane)}/v1", api_key=KEY, max_retries=0) as client,
+    ):
+        stream = await client.chat.completions.create(model="chat-fast", messages=[], stream=True)
+        assert (await anext(stream)).choices[0].delta.content == "Hi"
+        with pytest.raises(openai.APIError, match="broke off"):
+            await anext(stream)
 
 
 async def test_a_provider_that_falls_silent_is_given_up() -> None:
@@ -180,10 +179,12 @@ async def test_a_provider_that_falls_silent_is_given_up() -> None:
         await writer.drain()
         await asyncio.sleep(60)
 
-    async with upstream(script, watch=True) as provider:
-        async with running(world(provider.url, stream_idle_timeout_ms=200)) as plane:
-            events = await events_of(plane)
-            await asyncio.wait_for(provider.closed.wait(), 1)
+    async with (
+        upstream(script, watch=True) as provider,
+        running(world(provider.url, stream_idle_timeout_ms=200)) as plane,
+    ):
+        events = await events_of(plane)
+        await asyncio.wait_for(provider.closed.wait(), 1)
     assert events[-1]["error"]["code"] == "upstream_timeout"
 
 

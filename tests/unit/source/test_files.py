@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dataplane.factory import bundle_of, mock_backend, shard
-
+from dataplane.waiting import until
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.snapshot.bundle import INDEX_KEY, Bundle, encode_bundle, shard_key
@@ -52,12 +52,6 @@ async def following(source: PolledSource) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_mounted_directory_is_followed_through_swaps(tmp_path: Path) -> None:

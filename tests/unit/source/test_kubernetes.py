@@ -1,13 +1,13 @@
 """Following the operator's ConfigMaps and Secret, through everything that happens to watches."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dataplane.api_server import FakeApi, fake_api
 from dataplane.factory import bundle_of, mock_backend, route, shard
-
+from dataplane.waiting import until
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.settings import ApiAccess
@@ -65,12 +65,6 @@ def publish(api: FakeApi, found: Bundle, *, without: str = "") -> None:
         if name != without:
             api.put("configmaps", f"tidegate-default-{name}", {shard_key(name, digest(data)): data})
     api.put(*INDEX, {INDEX_KEY: found.index})
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_what_is_published_is_loaded_and_only_changed_shards_are_fetched() -> None:
