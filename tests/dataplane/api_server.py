@@ -25,7 +25,7 @@ class FakeApi:
         self.requests: list[str] = []
         self.tokens: list[str] = []
         self.refuse_with: int | None = None
-        self.gone_once = False
+        self.gone: set[tuple[str, str]] = set()  # whose next watch is too old
         self.hang_watches = False
         self._objects: dict[tuple[str, str], Json] = {}
         self._watchers: dict[tuple[str, str], list[asyncio.StreamWriter]] = {}
@@ -106,8 +106,8 @@ class FakeApi:
             return False
         name = query["fieldSelector"][0].removeprefix("metadata.name=")
         if "watch" in query:
-            if self.gone_once:
-                self.gone_once = False
+            if (kind, name) in self.gone:
+                self.gone.remove((kind, name))
                 _json(writer, {"message": "too old"}, status=410)
                 return False
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")

@@ -151,7 +151,7 @@ async def test_a_watch_that_is_too_old_lists_again() -> None:
         async with following(api) as follower:
             await follower.at(1)
             await until(lambda: api.watching(*INDEX))
-            api.gone_once = True
+            api.gone.add(INDEX)
             api.cut()
             publish(api, bundle(2))  # nobody watches: only a list can find it
             await follower.at(2)
