@@ -86,7 +86,8 @@ async def test_an_index_without_its_shards_waits_for_them(tmp_path: Path) -> Non
         await until(lambda: source.state.health is Health.WAITING)
         assert reloader.runtime is None
         for name, data in files.items():
-            (tmp_path / name).write_bytes(data)
+            (tmp_path / ".new").write_bytes(data)
+            (tmp_path / ".new").rename(tmp_path / name)
         await until(lambda: reloader.revision == 1)
     assert reloader.refusals == 0
 
