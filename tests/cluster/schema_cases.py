@@ -24,7 +24,7 @@ VALID: dict[str, dict[str, Any]] = {
         "operations": ["Chat", "Embeddings"],
         "match": {"headers": [{"name": "x-experiment", "value": "b"}]},
         "targets": [{"backendRef": {"name": "openai"}, "weight": 90}, {"backendRef": {"name": "other"}, "priority": 1}],
-        "retry": {"attempts": 2, "on": ["Connect", "429", "5xx"]},
+        "retry": {"attempts": 2, "conditions": ["Connect", "429", "5xx"]},
     },
     "AIConsumer": {
         "team": "search",
@@ -184,7 +184,7 @@ CASES: tuple[Case, ...] = (
     _set("AIRoute", "spec.targets[0].weight", True),
     _set("AIRoute", "spec.pathPrefix", 1),
     _set("AIRoute", "spec.retry", []),
-    _set("AIRoute", "spec.retry.on[1]", 429),
+    _set("AIRoute", "spec.retry.conditions[1]", 429),
     _set("AIConsumer", "spec.suspended", "false"),
     _set("AIConsumer", "spec.suspended", 0),
     _set("AIConsumer", "spec.attributes", []),
@@ -209,7 +209,7 @@ CASES: tuple[Case, ...] = (
     # enums
     _set("AIBackend", "spec.provider", "openai"),
     _set("AIRoute", "spec.operations[1]", "Chats"),
-    _set("AIRoute", "spec.retry.on[0]", "500"),
+    _set("AIRoute", "spec.retry.conditions[0]", "500"),
     _set("AIConsumer", "spec.type", ""),
     _set("AIPolicy", "spec.mode", "enforce"),
     _set("AIPolicy", "spec.strength", "Optional"),

@@ -108,7 +108,7 @@ def test_offline_and_server_agree_on_random_changes(server: ApiServer, data: st.
 @pytest.mark.parametrize(
     "line",
     [
-        'retry: {"on": [Connect]}',
+        "retry: {conditions: [Connect]}",
         "retry: {on: [Connect]}",
         "retry: {attempts: 1.0}",
         "retry: {attempts: 1e0}",
@@ -199,13 +199,13 @@ def test_applying_twice_leaves_nothing_of_a_default_behind(server: ApiServer, ku
     del manifest["spec"]["operations"], manifest["spec"]["retry"]
     kubectl.apply(json.dumps(manifest))
     try:
-        manifest["spec"] |= {"operations": ["Embeddings"], "retry": {"on": ["429"]}}
+        manifest["spec"] |= {"operations": ["Embeddings"], "retry": {"conditions": ["429"]}}
         kubectl.apply(json.dumps(manifest))
         spec = kubectl.get_json("airoute", "case", namespace="default")["spec"]
     finally:
         kubectl.delete("airoute", "case", namespace="default")
     assert spec["operations"] == ["Embeddings"]
-    assert spec["retry"] == {"attempts": 2, "on": ["429"]}
+    assert spec["retry"] == {"attempts": 2, "conditions": ["429"]}
     assert "weight" not in spec["targets"][1]
 
 

@@ -103,10 +103,10 @@ class Retry(Shape):
     """When and how often another attempt is made; never after the first byte of an answer."""
 
     attempts: Annotated[int, Field(ge=0, le=8)] = Field(default=2, description="Further attempts after the first.")
-    on: list[RetryOn] = Field(
+    conditions: list[RetryOn] = Field(
         default_factory=lambda: [RetryOn.CONNECT, RetryOn.TOO_MANY_REQUESTS, RetryOn.SERVER_ERROR],
         max_length=3,
-        description='Failures that are worth another attempt. In YAML the field name needs quotes ("on"): kubectl reads a bare on as true.',
+        description="Failures that are worth another attempt.",
         json_schema_extra=SET,
     )
 

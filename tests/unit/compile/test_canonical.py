@@ -46,7 +46,7 @@ def test_writing_a_default_out_changes_no_byte() -> None:
         "streamIdleTimeout": "1m",
         "operations": ["Chat"],
         "hostnames": [],
-        "retry": {"attempts": 2, "on": ["5xx", "429", "Connect"]},
+        "retry": {"attempts": 2, "conditions": ["5xx", "429", "Connect"]},
         "targets": [{"backendRef": {"name": "b", "namespace": "a"}, "weight": 1, "priority": 0}],
     }
     compiled = [compile_world(World({key: Resource(key, spec)}), Facts()) for spec in (short, long)]

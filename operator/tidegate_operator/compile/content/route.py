@@ -24,7 +24,7 @@ def route_content(resource: Resource, spec: AIRouteSpec, facts: Facts, problems:
             spec.stream_idle_timeout, "spec.streamIdleTimeout", problems, least=1, most=HOUR
         ),
         retry_attempts=spec.retry.attempts,
-        retry_on=tuple(sorted(RetryOn(cause.value) for cause in spec.retry.on)),
+        retry_on=tuple(sorted(RetryOn(cause.value) for cause in spec.retry.conditions)),
         allowed_namespaces=tuple(sorted(spec.allowed_namespaces)),
         placement=placement_of(spec.placement),
     )
