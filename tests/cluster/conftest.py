@@ -12,6 +12,7 @@ from cluster.harness.apiserver import ApiServer
 from cluster.harness.install import apply_crds, apply_rbac
 from cluster.harness.kubectl import Kubectl
 from cluster.harness.namespaces import remove_namespace
+from cluster.harness.system import System
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -77,3 +78,21 @@ def make_namespace(api_server: ApiServer) -> Iterator[Callable[..., str]]:
 def namespace(make_namespace: Callable[..., str]) -> str:
     """One fresh namespace."""
     return make_namespace()
+
+
+@pytest.fixture(scope="module")
+def system(
+    api_server: ApiServer, crds: list[str], rbac: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """An operator and two data planes on the shared API server, for the tests of one file."""
+    with System(api_server, tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_system(own_api_server: ApiServer, tmp_path: Path) -> Iterator[System]:
+    """As `system`, on an API server that one test may stop or kill."""
+    apply_crds(own_api_server, ROOT / "crds")
+    apply_rbac(own_api_server, ROOT / "charts" / "tidegate" / "rbac")
+    with System(own_api_server, tmp_path) as running:
+        yield running
