@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,6 +61,11 @@ def report(name: str, *, tables: Sequence[str], goals: Sequence[Goal], data: Map
     """
     for text in tables:
         print(text)
+    here = machine()
+    print(
+        f"\n{here['cores']} cores ({here['cpu']}), Python {here['python']} at {here['python_loop_ns']} ns a turn,"
+        f" load {here['load']:.1f}"
+    )
     if goals:
         rows = [(goal.what, goal.measured, goal.bound, "yes" if goal.met else "NO") for goal in goals]
         print(table("goals", ("goal", "measured", "bound", "met"), rows))
@@ -68,7 +74,7 @@ def report(name: str, *, tables: Sequence[str], goals: Sequence[Goal], data: Map
     document = {
         "benchmark": name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": here,
         "command": " ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]),
         "goals": [goal.__dict__ for goal in goals],
         **data,
@@ -90,8 +96,27 @@ def machine() -> dict[str, Any]:
         "memory_mib": memory // 1024,
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "load_before": os.getloadavg()[0],
+        "python_loop_ns": round(interpreter_ns()),
+        "load": os.getloadavg()[0],
     }
+
+
+def interpreter_ns() -> float:
+    """Nanoseconds that this interpreter takes for one turn of a fixed loop of plain Python: the best of a few tries.
+
+    Builds of the same version differ by a factor of nearly two (profile-guided optimization), and so do busy machines.
+    """
+    turns = 20_000
+
+    def once() -> float:
+        began = time.perf_counter()
+        seen: dict[str, int] = {}
+        for turn in range(turns):
+            key = f"{turn & 255:x}"
+            seen[key] = seen.get(key, 0) + len([part for part in (key, turn) if part])
+        return (time.perf_counter() - began) / turns * 1e9
+
+    return min(once() for _ in range(9))
 
 
 def _lines(path: str) -> list[str]:

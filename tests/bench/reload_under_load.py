@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -127,6 +128,7 @@ def measure(folder: Path, *, routes: int, rounds: int, seconds: int, rate: int) 
                     before = _revision(gateway)
                     with _edited(mounted, edits, active=case.reloading):
                         case.loads.append(loads[case.load]())
+                    time.sleep(_PERIOD * 2)  # so that the last reload belongs to this spell, not to the next
                     case.reloads += _revision(gateway) - before
     return cases
 

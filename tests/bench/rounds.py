@@ -7,26 +7,33 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.cores import GATEWAY_CORE, LOAD_CORE, watch_cores
+from bench.cores import GATEWAY_CORE, LOAD_CORE, cpu_seconds, watch_cores
 from bench.figures import median
 from bench.wrk import Call, Load, run_wrk
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A server under test and the call that is posted to it."""
+    """A server under test, the call that is posted to it, and the process that serves it."""
 
     name: str
     call: Call
+    pid: int
 
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement of one contender, with how busy the two cores were (0..1)."""
+    """One measurement of one contender, with how busy the two cores were (0..1) and the contender's own CPU time."""
 
     load: Load
     gateway_core: float
     load_core: float
+    cpu_seconds: float
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU microseconds a request: what core 1 cannot limit."""
+        return self.cpu_seconds / max(self.load.requests, 1) * 1e6
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Series:
             f"{self.p50_us / 1000:.3f}",
             f"{self.p99_us / 1000:.3f}",
             str(self.errors),
+            f"{median([item.cpu_us for item in self.rounds]):.0f}",
             f"{median([item.gateway_core for item in self.rounds]):.0%}",
             f"{median([item.load_core for item in self.rounds]):.0%}",
         )
@@ -74,13 +82,18 @@ class Series:
             "connections": self.connections,
             "median": {"rate": self.rate, "p50_us": self.p50_us, "p99_us": self.p99_us, "errors": self.errors},
             "rounds": [
-                {**asdict(item.load), "rate": item.load.rate, "cores": [item.gateway_core, item.load_core]}
+                {
+                    **asdict(item.load),
+                    "rate": item.load.rate,
+                    "cpu_us": item.cpu_us,
+                    "cores": [item.gateway_core, item.load_core],
+                }
                 for item in self.rounds
             ],
         }
 
 
-HEADER = ("contender", "c", "req/s", "p50 ms", "p99 ms", "errors", "core 0", "core 1")
+HEADER = ("contender", "c", "req/s", "p50 ms", "p99 ms", "errors", "CPU µs", "core 0", "core 1")
 
 
 def interleave(
@@ -93,9 +106,11 @@ def interleave(
     for number in range(rounds):
         for contender in contenders:
             _say(f"round {number + 1}/{rounds}, c={connections}: {contender.name}")
+            before = cpu_seconds(contender.pid)
             with watch_cores() as busy:
                 load = run_wrk(contender.call, connections=connections, seconds=seconds)
-            taken[contender.name].append(Round(load, busy[GATEWAY_CORE], busy[LOAD_CORE]))
+            spent = cpu_seconds(contender.pid) - before
+            taken[contender.name].append(Round(load, busy[GATEWAY_CORE], busy[LOAD_CORE], spent))
     _say("")
     return [Series(name, connections, tuple(items)) for name, items in taken.items()]
 

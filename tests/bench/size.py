@@ -93,7 +93,10 @@ def measure(
         ):
             gateways = {"small": small, "large": big}
             ready = {name: gateway.process.resident_bytes for name, gateway in gateways.items()}
-            contenders = [Contender(name, _call(folder, gateways[name], size)) for name, size in sizes.items()]
+            contenders = [
+                Contender(name, _call(folder, gateways[name], size), gateways[name].process.pid)
+                for name, size in sizes.items()
+            ]
             for contender in contenders:
                 expect_answer(contender.call)
             series = interleave(contenders, connections=CONNECTIONS, rounds=rounds, seconds=seconds)

@@ -59,8 +59,8 @@ def measure(folder: Path, *, rounds: int, seconds: float) -> list[Series]:
         with start_gateway(folder, snapshot) as gateway:
             call = gateway.call(folder)
             contenders = [
-                Contender("tidegate", call),
-                Contender("nginx", Call(proxy.url + worlds.PATH, call.body, call.headers)),
+                Contender("tidegate", call, gateway.process.pid),
+                Contender("nginx", Call(proxy.url + worlds.PATH, call.body, call.headers), proxy.process.pid),
             ]
             for contender in contenders:
                 expect_answer(contender.call)

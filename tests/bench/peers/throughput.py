@@ -60,10 +60,10 @@ def measure(folder: Path, programs: dict[str, Path], *, rounds: int, seconds: fl
         litellm = start_litellm(programs["litellm"], folder, endpoint=endpoint, body=body, model=model)
         stack.enter_context(litellm)
         contenders = [
-            Contender("tidegate, full policy", own),
-            Contender("nginx, plain proxy", Call(proxy.url + worlds.PATH, body, own.headers)),
-            Contender("portkey, pass-through", portkey.call),
-            Contender("litellm, pass-through", litellm.call),
+            Contender("tidegate, full policy", own, gateway.process.pid),
+            Contender("nginx, plain proxy", Call(proxy.url + worlds.PATH, body, own.headers), proxy.process.pid),
+            Contender("portkey, pass-through", portkey.call, portkey.process.pid),
+            Contender("litellm, pass-through", litellm.call, litellm.process.pid),
         ]
         for contender in contenders:
             expect_answer(contender.call)
