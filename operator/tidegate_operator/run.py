@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -31,8 +30,9 @@ from tidegate_operator.world import Facts, Kind, SecretKey
 
 _log = logging.getLogger(__name__)
 
-# Kopf's own first lists cost as much again as everything before; they may wait for the first publication.
-WATCH_AT_THE_LATEST_SECONDS = 10.0
+# Kopf's own first lists cost as much again as everything before: they wait for the first publication. A standby,
+# which publishes nothing, fills its store and watches after so many seconds.
+WATCH_AT_THE_LATEST_SECONDS = 5.0
 _KINDS = {resource: kind for kind, resource in RESOURCES.items()}
 
 
@@ -129,8 +129,15 @@ async def _run(options: Options, api: Api) -> None:
             async with asyncio.timeout(WATCH_AT_THE_LATEST_SECONDS):
                 await reconciler.first_publication.wait()
         except TimeoutError:
-            pass
+            if not filled.is_set():
+                await fill()
         streams.start()
+
+    async def fill() -> None:
+        started = time.monotonic()
+        await auditor.fill()
+        filled.set()
+        _log.info("listed %d objects in %.1f s", sum(store.counts().values()), time.monotonic() - started)
 
     async def report() -> None:
         # Else every status would first say that no data plane is known.
@@ -140,6 +147,8 @@ async def _run(options: Options, api: Api) -> None:
     async def lead() -> None:
         metrics.leading.set(1)
         try:
+            # Even a warm store may be behind what the leader before has published: nothing may ever go back.
+            await fill()
             await reconciler.lead()
         finally:
             metrics.leading.set(0)
@@ -149,10 +158,6 @@ async def _run(options: Options, api: Api) -> None:
         if options.health is not None:
             await health.start(*options.health)
         await planes.start()
-        started = time.monotonic()
-        await _unless(stop, auditor.fill())
-        filled.set()
-        _log.info("listed %d objects in %.1f s", sum(store.counts().values()), time.monotonic() - started)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(leadership.run(lead), name="leadership"),
@@ -164,8 +169,6 @@ async def _run(options: Options, api: Api) -> None:
             _log.info("stopping")
             for task in tasks:
                 task.cancel()
-    except _Stopped:
-        _log.info("stopping")
     finally:
         await streams.stop()
         await planes.stop()
@@ -178,22 +181,6 @@ def _planes_changed(status: StatusWriter, planes: Planes, publisher: Publisher, 
     if planes.highest_revision > publisher.revision:
         # A data plane runs what was never published here: only a higher revision brings it back.
         reconciler.mark()
-
-
-class _Stopped(Exception):
-    """A signal came while the operator was starting."""
-
-
-async def _unless(stop: asyncio.Event, work: Any) -> None:
-    """Await `work`, or raise _Stopped as soon as `stop` is set."""
-    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not task.done():
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise _Stopped
-    task.result()
 
 
 def deal(event: Event, parts: _Parts) -> None:
