@@ -34,7 +34,7 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     out = Lowered()
     lower_backends(forms, world.secrets, memo, out)
     attachments = lower_attaching(forms, world.resources, facts, memo, out)
-    lower_consumers(forms, world.secrets, past, memo, out)
+    lower_consumers(forms, judged, world.secrets, past, memo, out)
     lower_routes(forms, judged, attachments, past, memo, out)
     memo.entries = out.entries
     return Compiled(

@@ -1,6 +1,9 @@
 """Consumers: the hashes of their keys, each owned by one consumer."""
 
+from collections.abc import Mapping
+
 from tidegate_dataplane.snapshot.entries import ConsumerEntry
+from tidegate_operator.compile.accept import Judged
 from tidegate_operator.compile.consumer_keys import SettledConsumers, settle_consumers
 from tidegate_operator.compile.forms import Forms, Past
 from tidegate_operator.compile.lowered import Lowered
@@ -9,7 +12,14 @@ from tidegate_operator.compile.secret_values import Secrets, resolve_consumer, s
 from tidegate_operator.world import ObjectKey
 
 
-def lower_consumers(forms: Forms, secrets: Secrets, past: Past, memo: Memo, out: Lowered) -> None:
+def lower_consumers(
+    forms: Forms,
+    judged: Mapping[ObjectKey, Judged],
+    secrets: Secrets,
+    past: Past,
+    memo: Memo,
+    out: Lowered,
+) -> None:
     """Put every consumer in force."""
     resolved: dict[ObjectKey, ResolvedConsumer] = {}
     candidates: dict[ObjectKey, ConsumerEntry] = {}
@@ -25,7 +35,7 @@ def lower_consumers(forms: Forms, secrets: Secrets, past: Past, memo: Memo, out:
             unresolved[key] = consumer.unresolved
     memo.consumers = resolved
     settled = _settle(candidates, secrets, past, memo)
-    out.errors.update(settled.errors)
+    out.note_conflicts(settled.errors, judged)
     out.entries.update(settled.entries)
     for key in settled.errors:
         known = memo.entries.get(key)

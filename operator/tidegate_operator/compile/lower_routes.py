@@ -25,7 +25,7 @@ def lower_routes(
 ) -> None:
     """Put every route in force that is not in conflict."""
     settled = _settle(forms, judged, past, memo)
-    out.errors.update(settled.errors)
+    out.note_conflicts(settled.errors, judged)
     backends = _backends(forms)
     stable = memo.lowered_with == (attachments, backends)
     lowered: dict[ObjectKey, LoweredRoute] = {}

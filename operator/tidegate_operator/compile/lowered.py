@@ -1,7 +1,9 @@
 """What the passes hand to the compiler: entries in force, with what was found on the way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tidegate_operator.compile.accept import Judged
 from tidegate_operator.compile.compiled import AnyEntry
 from tidegate_operator.verdicts import Finding
 from tidegate_operator.world import ObjectKey
@@ -15,3 +17,13 @@ class Lowered:
     errors: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
     unresolved: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
     credentials: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def note_conflicts(
+        self, conflicts: Mapping[ObjectKey, tuple[Finding, ...]], judged: Mapping[ObjectKey, Judged]
+    ) -> None:
+        """Take over the conflicts of valid specs.
+
+        An object whose spec is not valid is told that alone: what its last good form loses now it will not have next
+        time, and a status must not change by itself.
+        """
+        self.errors.update({key: found for key, found in conflicts.items() if judged[key].content is not None})
