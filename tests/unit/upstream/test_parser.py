@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,3 +84,16 @@ def test_any_damaged_response_gives_a_response_or_a_protocol_error(data: bytes, 
         parser.feed(damaged)
     except ProtocolError:
         assert not parser.complete
+
+
+def test_framing_is_bounded_between_two_pieces_of_the_body_not_over_a_long_stream() -> None:
+    parser = ResponseParser(1000)
+    parser.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    for _ in range(50):
+        parser.feed(b"1;" + b"e" * 100 + b"\r\n")
+        parser.feed(b"x\r\n")
+        assert parser.take_body() == b"x"
+    for _ in range(9):
+        parser.feed(b"1;" + b"e" * 100)
+    with pytest.raises(ProtocolError, match="1000 bytes"):
+        parser.feed(b"e" * 100)
