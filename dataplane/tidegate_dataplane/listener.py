@@ -23,6 +23,7 @@ from tidegate_dataplane.errors import Failure, body_too_slow, head_too_large, he
 from tidegate_dataplane.settings import Address, Limits
 
 _SWEEP_SECONDS = 1.0
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -35,7 +36,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_since = self.loop.time()
         self._head_bytes = 0
-        self._head_lines = 0
         self._arrived = 0
         self._refusal: Failure | None = None
         self._receiving = False
@@ -65,16 +65,31 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(head_too_large(self.limits.head_bytes, self.limits.head_count))
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """As uvicorn's, with the state that nobody uses left out."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self.scope = {  # type: ignore[typeddict-item]  # the rest comes with the head, as in uvicorn
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": "http",
+            "root_path": "",
+            "headers": self.headers,
+        }
         self._in_head = self._receiving = True
         self._head_since = self.loop.time()
         self._head_bytes = 0
-        self._head_lines = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._head_lines += 1
-        if self._head_lines > self.limits.head_count:
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers = self.headers
+        headers.append((name, value))
+        if len(headers) > self.limits.head_count:
             self._refuse_head()
 
     def on_headers_complete(self) -> None:

@@ -76,7 +76,7 @@ class Accounts:
             status=exchange.status,
             gateway=self._gateway,
             revision=exchange.revision,
-            latency_ms=round((perf_counter() - exchange.started) * 1000, 3),
+            latency_ms=_milliseconds(perf_counter() - exchange.started),
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             code=exchange.code,
@@ -93,7 +93,12 @@ class Accounts:
             rule=exchange.rule,
             shadow=() if decision is None else decision.shadow,
             tokens=None if tokens is None else AuditTokens(tokens.input, tokens.output, tokens.source),
-            upstream_ms=round(exchange.upstream_seconds * 1000, 3),
+            upstream_ms=_milliseconds(exchange.upstream_seconds),
             attempts=exchange.attempts,
             streamed=exchange.streamed,
         )
+
+
+def _milliseconds(seconds: float) -> float:
+    """With three digits."""
+    return int(seconds * 1_000_000) / 1000

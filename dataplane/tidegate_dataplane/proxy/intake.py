@@ -95,17 +95,15 @@ async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:
 def read_prompt(body: bytes, operation: Operation) -> Prompt:
     """Read the JSON of an inference request. Raises Failure (400) that names the field."""
     fields = _read_fields(body)
-    prompt = _field_bytes(fields, operation)
-    streamed = _read(fields, "stream", _decode_flag, "true or false") is True
     return Prompt(
         fields=fields,
         model=_read_model(fields),
-        streamed=streamed,
-        wants_usage=_wants_usage(fields),
-        prompt_bytes=prompt,
+        streamed="stream" in fields and _read(fields, "stream", _decode_flag, "true or false") is True,
+        wants_usage="stream_options" in fields and _wants_usage(fields),
+        prompt_bytes=_field_bytes(fields, operation),
         body_bytes=len(body),
         max_output=_max_output(fields, operation),
-        choices=_bounded(fields, "n", 1, _MAX_CHOICES) or 1,
+        choices=(_bounded(fields, "n", 1, _MAX_CHOICES) or 1) if "n" in fields else 1,
     )
 
 
@@ -152,15 +150,17 @@ def _field_bytes(fields: Fields, operation: Operation) -> int:
 
 
 def _wants_usage(fields: Fields) -> bool:
-    if "stream_options" not in fields:
-        return False
     options = _read(fields, "stream_options", _decode_object, "an object")
     return isinstance(options, dict) and _read(options, "include_usage", _decode_flag, "true or false") is True
 
 
 def _max_output(fields: Fields, operation: Operation) -> int | None:
-    found = [_bounded(fields, name, 0, _MAX_TOKENS) for name in _OUTPUT_LIMITS.get(operation, ())]
-    return next((each for each in found if each is not None), None)
+    allowed: int | None = None
+    for name in _OUTPUT_LIMITS.get(operation, ()):
+        if name in fields:
+            value = _bounded(fields, name, 0, _MAX_TOKENS)
+            allowed = value if allowed is None else allowed
+    return allowed
 
 
 def _bounded(fields: Fields, name: str, least: int, most: int) -> int | None:

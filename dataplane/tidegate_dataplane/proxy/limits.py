@@ -23,19 +23,18 @@ def failure_of(denial: Denial, *, excess: Excess | None = None, now: float = 0.0
     )
 
 
+_NAMES = tuple(
+    tuple(b"x-ratelimit-%b-%b" % (what, unit) for what in (b"limit", b"remaining", b"reset"))
+    for unit in (b"requests", b"tokens")
+)
+
+
 def limit_headers(standings: Standings, now: float) -> Headers:
-    """Where the tightest limits stand."""
+    """Where the tightest limits stand; a reset is the number of seconds until then, rounded up."""
     headers: Headers = []
-    if standings.requests is not None:
-        headers += _three(b"requests", standings.requests, now)
-    if standings.tokens is not None:
-        headers += _three(b"tokens", standings.tokens, now)
+    for (limit, remaining, reset), standing in zip(_NAMES, (standings.requests, standings.tokens), strict=True):
+        if standing is not None:
+            headers.append((limit, b"%d" % standing.limit))
+            headers.append((remaining, b"%d" % standing.remaining))
+            headers.append((reset, b"%ds" % max(0, math.ceil(standing.reset_at - now))))
     return headers
-
-
-def _three(unit: bytes, standing: Standing, now: float) -> Headers:
-    return [
-        (b"x-ratelimit-limit-" + unit, b"%d" % standing.limit),
-        (b"x-ratelimit-remaining-" + unit, b"%d" % standing.remaining),
-        (b"x-ratelimit-reset-" + unit, b"%ds" % max(0, math.ceil(standing.reset_at - now))),
-    ]

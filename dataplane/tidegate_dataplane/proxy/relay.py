@@ -16,7 +16,7 @@ from tidegate_dataplane.proxy.events import EventRelay, EventTooLarge
 from tidegate_dataplane.proxy.exchange import Exchange, Headers, Outcome
 from tidegate_dataplane.proxy.forward import upstream_broken
 from tidegate_dataplane.proxy.intake import Prompt
-from tidegate_dataplane.proxy.usage import estimate_whole, read_report
+from tidegate_dataplane.proxy.usage import estimate_whole, read_usage
 from tidegate_dataplane.runtime import Route
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.upstream import ResponseTimeout, ResponseTooLarge, UpstreamError
@@ -64,7 +64,7 @@ class Relay:
 
     async def _whole(self, exchange: Exchange, operation: Operation, route: Route, answer: Answer, input: int) -> None:
         body = await _read(answer, self._limit, route)
-        exchange.tokens = read_report(body).tokens or estimate_whole(operation, input, body)
+        exchange.tokens = read_usage(body) or estimate_whole(operation, input, body)
         await exchange.respond(answer.status, _passed(answer), body)
 
     async def _pass_error(self, exchange: Exchange, route: Route, answer: Answer) -> None:

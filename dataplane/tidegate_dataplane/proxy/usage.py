@@ -45,41 +45,57 @@ class _Inner(Struct):
 
 class _Answer(Struct):
     usage: _Usage | None = None
+
+
+class _Event(Struct):
+    usage: _Usage | None = None
     response: _Inner | None = None  # the last event of a Responses stream
     choices: msgspec.Raw = msgspec.Raw()
 
 
 _NO_CHOICES = re.compile(rb"\s*\[\s*\]\s*").fullmatch
-_decode = msgspec.json.Decoder(_Answer).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
 
 
 class Report(NamedTuple):
-    """What a JSON answer or event says of usage; `bare` when it says nothing else."""
+    """What an event says of usage; `bare` when it says nothing else."""
 
     tokens: Tokens | None
     bare: bool
 
 
 _NOTHING = Report(None, bare=False)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read_report(body: bytes) -> Report:
-    """Look for usage in a JSON answer or in the data of an event; anything unreadable reports nothing."""
+def read_usage(body: bytes) -> Tokens | None:
+    """What a whole JSON answer reports; None when it says nothing that can be read."""
     try:
-        found = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        usage = _decode_answer(body).usage
+    except _UNREADABLE:
+        return None
+    return None if usage is None else _tokens(usage)
+
+
+def read_report(data: bytes) -> Report:
+    """As `read_usage`, for the data of an event."""
+    try:
+        found = _decode_event(data)
+    except _UNREADABLE:
         return _NOTHING
     usage = found.usage
     if usage is None and found.response is not None:
         usage = found.response.usage
     if usage is None:
         return _NOTHING
-    tokens = Tokens(
-        max(usage.prompt_tokens or usage.input_tokens or 0, 0),
-        max(usage.completion_tokens or usage.output_tokens or 0, 0),
-        REPORTED,
-    )
-    return Report(tokens, bare=_NO_CHOICES(bytes(found.choices)) is not None)
+    return Report(_tokens(usage), bare=_NO_CHOICES(bytes(found.choices)) is not None)
+
+
+def _tokens(usage: _Usage) -> Tokens:
+    input = usage.prompt_tokens or usage.input_tokens or 0
+    output = usage.completion_tokens or usage.output_tokens or 0
+    return Tokens(max(input, 0), max(output, 0), REPORTED)
 
 
 def estimate_input(prompt_bytes: int) -> int:
