@@ -10,6 +10,7 @@ import pytest
 from tidegate_dataplane.upstream import ConnectFailed, ConnectionLost, Origin, UpstreamClient
 from tidegate_dataplane.upstream.client import _exchange
 from tidegate_dataplane.upstream.connection import Connection
+from tidegate_dataplane.upstream.request_body import ONE_WRITE, send_sliced
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -21,9 +22,10 @@ class StillTransport(asyncio.Transport):
         super().__init__()
         self.unsent = unsent
         self.closed = self.aborted = False
+        self.written = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        pass
+        self.written += len(data)
 
     def get_write_buffer_size(self) -> int:
         return self.unsent
@@ -143,3 +145,21 @@ async def test_a_connection_that_dies_while_it_is_made_gives_its_place_back_once
             await client.request(origin, b"GET", b"/", connect_timeout=1, response_timeout=1)
         assert client.connections(origin) == (0, 0)
     await client.aclose()
+
+
+async def test_a_large_body_waits_while_the_transport_is_full() -> None:
+    transport = StillTransport()
+    connection, _ = connected(transport)
+    waiter = connection.begin(head_request=False, response_timeout=5)
+    connection.pause_writing()
+    connection.write_in(send_sliced(connection, b"head", b"x" * (1 << 20), stall_timeout=5))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert transport.written == len(b"head") + ONE_WRITE
+    connection.resume_writing()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert transport.written == len(b"head") + (1 << 20)
+    connection.data_received(WHOLE)
+    assert (await waiter).complete
+    connection.abort()
