@@ -164,7 +164,8 @@ class Admin:
                     if refusal is not None and refusal.revision == revision:
                         return
                     await reloader.wait_for_change()
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
+            # Only the listener cancels: the asker is gone, or we stop. Both get what is known now.
             return
 
     async def _scrape(self, request: Request) -> Response:

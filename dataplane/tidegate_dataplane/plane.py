@@ -23,14 +23,18 @@ from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.settings import Address, Settings
 from tidegate_dataplane.source.api_client import ApiClient
+from tidegate_dataplane.source.backoff import Backoff
 from tidegate_dataplane.source.directory import CredentialsDirectory, DirectorySource
 from tidegate_dataplane.source.file import FileSource
 from tidegate_dataplane.source.files import PolledSource
 from tidegate_dataplane.source.kubernetes import KubernetesSource
-from tidegate_dataplane.source.state import SourceState
+from tidegate_dataplane.source.state import Health, SourceState
 from tidegate_dataplane.upstream import UpstreamClient
 
 _log = logging.getLogger(__name__)
+
+# How long a source that failed waits before it begins anew: at first, and at the longest.
+_RESTART_SECONDS = (0.2, 10.0)
 
 
 class DataPlane:
@@ -95,9 +99,7 @@ class DataPlane:
             raise
         loop = asyncio.get_running_loop()
         for source in self._sources:
-            task = loop.create_task(source.run(), name=type(source).__name__)
-            task.add_done_callback(_complain)
-            self._tasks.append(task)
+            self._tasks.append(loop.create_task(_follow(source), name=type(source).__name__))
         _log.info("serving %s, admin on %s", self.address, self.admin_address)
 
     async def wait_closed(self) -> None:
@@ -114,6 +116,7 @@ class DataPlane:
             return
         self._draining = True
         self._closing.set()
+        self.reloader.wake()
         _log.info("draining, %d requests are being served", self._traffic.serving)
         await asyncio.sleep(self._settings.drain_delay)
         await self._traffic.stop(self._settings.grace)
@@ -212,10 +215,18 @@ def _signals(stop: Callable[[], object]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _complain(task: "asyncio.Task[None]") -> None:
-    """A source follows for ever; one that ends has a defect, and the log must say so."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("source %s ended: %s", task.get_name(), error, exc_info=error)
+async def _follow(source: KubernetesSource | PolledSource) -> None:
+    """A source follows for ever; one that ends has a defect, of which log and status tell, and begins anew."""
+    backoff = Backoff(*_RESTART_SECONDS)
+    while True:
+        try:
+            await source.run()
+            _log.error("source %s ended and begins anew", type(source).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever the defect, it must go on
+            _log.exception("source %s failed and begins anew", type(source).__name__)
+            for state in source.states:
+                state.set(Health.FAILING, f"failed with {type(error).__name__} and begins anew, see the log")
+        await asyncio.sleep(backoff.wait())
 
 
 def _version() -> str:

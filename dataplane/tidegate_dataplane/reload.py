@@ -121,8 +121,12 @@ class Reloader:
         self._announce()
 
     async def wait_for_change(self) -> None:
-        """Return when a snapshot was taken or refused."""
+        """Return when a snapshot was taken or refused, or when `wake` was called."""
         await self._changed.wait()
+
+    def wake(self) -> None:
+        """Let those who wait for a change look again: what they also wait for has changed."""
+        self._announce()
 
     def close(self) -> None:
         """Let the worker go; a build that runs is not waited for."""

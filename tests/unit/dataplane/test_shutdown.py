@@ -9,6 +9,7 @@ import pytest
 from dataplane.factory import KEY, bundle_of, mock_backend, shard
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, connect, exchange, read_answer, read_chunk, read_head, request
+from tidegate_dataplane.reload import Reloader
 
 
 async def test_a_stream_that_runs_is_finished_and_nothing_new_begins(tmp_path: Path) -> None:
@@ -63,3 +64,40 @@ async def test_what_does_not_end_is_cut_after_the_grace() -> None:
         assert plane.metrics.in_flight == 0
         assert plane.ledger.outstanding == 0
         writer.close()
+
+
+async def test_who_waits_for_a_revision_is_answered_without_a_complaint(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(bundle_of(shard())) as plane:
+        waits = _announced(monkeypatch, plane.reloader)
+        waiting = asyncio.create_task(admin(plane, "/-/status?waitRevision=99&timeoutSeconds=60"))
+        async with asyncio.timeout(5):
+            await waits.wait()
+            await plane.stop()
+            assert (await waiting).json()["draining"] is True
+    assert "Exception" not in caplog.text
+
+
+async def test_who_waits_for_a_revision_and_goes_away_leaves_no_complaint(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(bundle_of(shard())) as plane:
+        waits = _announced(monkeypatch, plane.reloader)
+        waiting = asyncio.create_task(admin(plane, "/-/status?waitRevision=99&timeoutSeconds=60"))
+        await asyncio.wait_for(waits.wait(), 5)
+        waiting.cancel()  # closes the connection
+        assert (await admin(plane, "/-/live")).status == 200
+    assert "Exception" not in caplog.text
+
+
+def _announced(monkeypatch: pytest.MonkeyPatch, reloader: Reloader) -> asyncio.Event:
+    """Set when somebody waits for a revision."""
+    wait, waits = reloader.wait_for_change, asyncio.Event()
+
+    async def announce() -> None:
+        waits.set()
+        await wait()
+
+    monkeypatch.setattr(reloader, "wait_for_change", announce)
+    return waits
