@@ -46,7 +46,8 @@ def litellm_version(lock: str) -> str:
 def install_litellm() -> Path:
     """The `litellm` program in a virtual environment of its own; installed from the lock, with hashes, when missing."""
     litellm_version(LITELLM_LOCK.read_text())
-    folder = cache_root() / f"litellm-{_digest(LITELLM_LOCK)}"
+    # On the interpreter that Tidegate runs on: another build of it could be twice as fast.
+    folder = cache_root() / f"litellm-{_digest(LITELLM_LOCK.read_bytes() + sys.base_prefix.encode())}"
     python = folder / "bin" / "python"
 
     def build() -> None:
@@ -66,7 +67,7 @@ def install_portkey() -> Path:
     Install scripts of packages do not run.
     """
     lock = PORTKEY_FOLDER / "package-lock.json"
-    folder = cache_root() / f"portkey-{_digest(lock)}"
+    folder = cache_root() / f"portkey-{_digest(lock.read_bytes())}"
 
     def build() -> None:
         folder.mkdir(parents=True)
@@ -89,8 +90,8 @@ def _once(folder: Path, what: str, build: Callable[[], None]) -> None:
     (folder / _DONE).touch()
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _run(command: list[str | Path], cwd: Path | None = None) -> None:
