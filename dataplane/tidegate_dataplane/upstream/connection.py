@@ -39,7 +39,6 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_busy",
         "_deadline",
-        "_eof",
         "_high_water",
         "_loop",
         "_owner",
@@ -68,7 +67,6 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._readability: Readability | None = None
         self._busy = False
-        self._eof = False
         self._reading_paused = False
         self._wrote = False
         self._waiter: asyncio.Future[UpstreamResponse] | None = None
@@ -191,7 +189,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        self._eof = True
         response = self._response
         if response is not None and self._is_goodbye() and self._parser.feed_eof():
             self._finish(response)
@@ -239,7 +236,7 @@ class Connection(asyncio.Protocol):
         self._stop_sending()
         if self._transport.get_write_buffer_size() > 0:
             self.abort()
-        elif self._eof or parser.surplus or not parser.keep_alive or self._transport.is_closing():
+        elif parser.surplus or not parser.keep_alive or self._transport.is_closing():
             self.close()
         else:
             self.body_drained()

@@ -1,7 +1,7 @@
 """Moments too short for a real socket: events that fall between two turns of the loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from tidegate_dataplane.upstream import ConnectFailed, ConnectionLost, Origin, UpstreamClient
 from tidegate_dataplane.upstream.client import _exchange
 from tidegate_dataplane.upstream.connection import Connection
-from tidegate_dataplane.upstream.request_body import ONE_WRITE, send_sliced
+from tidegate_dataplane.upstream.request_body import ONE_WRITE, send_chunked, send_sliced
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -160,6 +160,27 @@ async def test_a_large_body_waits_while_the_transport_is_full() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     assert transport.written == len(b"head") + (1 << 20)
+    connection.data_received(WHOLE)
+    assert (await waiter).complete
+    connection.abort()
+
+
+async def test_after_a_full_transport_no_deadline_runs_while_the_caller_makes_its_body() -> None:
+    connection, _ = connected(StillTransport())
+    waiter = connection.begin(head_request=False, response_timeout=5)
+    connection.pause_writing()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.sleep(0.2)
+        yield b"second"
+
+    connection.write_in(send_chunked(connection, b"head", body(), stall_timeout=0.1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    connection.resume_writing()
+    await asyncio.sleep(0.15)  # longer than the provider may stall, shorter than the caller takes
+    assert not waiter.done()
     connection.data_received(WHOLE)
     assert (await waiter).complete
     connection.abort()
