@@ -129,7 +129,7 @@ def _accepted(verdict: Verdict) -> _Outcome:
         return _Outcome(ConditionType.ACCEPTED, ConditionStatus.TRUE, Reason.ACCEPTED, "The object is valid.")
     message = _sentence(verdict.errors)
     if verdict.served_generation is not None and verdict.served_generation != verdict.generation:
-        message += f" Generation {verdict.served_generation} stays in force."
+        message += f"; generation {verdict.served_generation} stays in force"
     return _Outcome(ConditionType.ACCEPTED, ConditionStatus.FALSE, verdict.errors[0].reason, message)
 
 

@@ -85,7 +85,9 @@ class Reconciler:
         metrics: Metrics,
         may_write_status: asyncio.Event,
         still_leading: Callable[[], Awaitable[bool]],
+        changes: Debounce,
     ) -> None:
+        """`changes` is marked by whoever sees that the World, an output, or what data planes run has changed."""
         self._store = store
         self._publisher = publisher
         self._status = status
@@ -94,23 +96,19 @@ class Reconciler:
         self._metrics = metrics
         self._may_write_status = may_write_status
         self._still_leading = still_leading
-        self._debounce = Debounce()
+        self._changes = changes
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
         self._last_compile = float("inf")
         self.first_publication = asyncio.Event()
-
-    def mark(self) -> None:
-        """The World, an output, or what the data planes run has changed."""
-        self._debounce.mark()
 
     async def lead(self) -> None:
         """Begin by reading back what is published; reconcile until cancelled or until leadership proves to be lost."""
         memory = _Memory()
         failures = 0
-        self._debounce.mark()
+        self._changes.mark()
         try:
             while True:
-                await self._debounce.wait(self._publisher.next_removal())
+                await self._changes.wait(self._publisher.next_removal())
                 try:
                     await self._reconcile(memory)
                     failures = 0
@@ -126,7 +124,7 @@ class Reconciler:
                     self._failed(error)
                 await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
                 failures += 1
-                self._debounce.mark()
+                self._changes.mark()
         finally:
             self._may_write_status.clear()
             self._status.reset()

@@ -133,7 +133,9 @@ class Publisher:
             self.see_config_map(item)
         self._seen.vanished(items.keys(), version)
         secret = await self._find(SECRETS.path(gateway.namespace, gateway.credentials_name), SecretObject)
-        if secret is not None:
+        if secret is None:
+            self._secret.drop(gateway.credentials_name, self._secret.version(gateway.credentials_name))
+        else:
             self.see_secret(secret)
             if not self._credentials:
                 self._credentials = decoded(secret.data)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tidegate_operator.health import Health
 from tidegate_operator.ingest import ConfigMapObject, CustomObject, Meta, SecretObject, seen_object, seen_secret
 from tidegate_operator.kube import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, SECRETS, Api
 from tidegate_operator.leadership import Alone, Election, Leadership
-from tidegate_operator.loop import Reconciler
+from tidegate_operator.loop import Debounce, Reconciler
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.outputs import Gateway
 from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, EndpointSlice, Planes
@@ -64,7 +64,7 @@ class _Parts:
     planes: Planes
     status: StatusWriter
     watchdog: Watchdog
-    reconciler: Reconciler = field(repr=False)
+    changes: Debounce
 
 
 async def run(options: Options) -> None:
@@ -80,13 +80,20 @@ async def _run(options: Options, api: Api) -> None:
     gateway = Gateway(options.facts.gateway, options.namespace)
     store, metrics, watchdog = Store(), Metrics(), Watchdog(time.monotonic)
     publisher = Publisher(api, gateway)
-    may_write = asyncio.Event()
+    may_write, changes = asyncio.Event(), Debounce()
     planes = Planes(
         options.data_plane_urls,
         target=lambda: publisher.revision,
-        on_change=lambda: _planes_changed(status, planes, publisher, reconciler),
+        on_change=lambda: _planes_changed(status, planes, publisher, changes),
     )
-    status = StatusWriter(api, store, planes=planes.reports, now=lambda: datetime.now(UTC), may_write=may_write)
+    status = StatusWriter(
+        api,
+        store,
+        planes=planes.reports,
+        now=lambda: datetime.now(UTC),
+        may_write=may_write,
+        on_change=changes.mark,
+    )
     make: type[Election] | type[Alone] = Election if options.elect else Alone
     leadership: Leadership = make(api, gateway, identity=options.identity, on_version=watchdog.expect)
     reconciler = Reconciler(
@@ -98,6 +105,7 @@ async def _run(options: Options, api: Api) -> None:
         metrics=metrics,
         may_write_status=may_write,
         still_leading=leadership.verify,
+        changes=changes,
     )
     auditor = Auditor(
         api,
@@ -106,9 +114,9 @@ async def _run(options: Options, api: Api) -> None:
         planes,
         service=options.data_plane_service,
         metrics=metrics,
-        on_repair=reconciler.mark,
+        on_repair=changes.mark,
     )
-    parts = _Parts(gateway, store, publisher, planes, status, watchdog, reconciler)
+    parts = _Parts(gateway, store, publisher, planes, status, watchdog, changes)
 
     streams = Streams(
         kubeconfig=options.kubeconfig,
@@ -176,11 +184,11 @@ async def _run(options: Options, api: Api) -> None:
         await health.stop()
 
 
-def _planes_changed(status: StatusWriter, planes: Planes, publisher: Publisher, reconciler: Reconciler) -> None:
+def _planes_changed(status: StatusWriter, planes: Planes, publisher: Publisher, changes: Debounce) -> None:
     status.planes_changed()
     if planes.highest_revision > publisher.revision:
         # A data plane runs what was never published here: only a higher revision brings it back.
-        reconciler.mark()
+        changes.mark()
 
 
 def deal(event: Event, parts: _Parts) -> None:
@@ -192,7 +200,7 @@ def deal(event: Event, parts: _Parts) -> None:
         _log.error("an event of %s could not be read: %s", event.resource.plural, type(error).__name__)
         return
     if changed:
-        parts.reconciler.mark()
+        parts.changes.mark()
 
 
 def _deal(event: Event, parts: _Parts) -> bool:

@@ -18,7 +18,7 @@ from tidegate_operator.conditions import (
     programmed_since,
     status_body,
 )
-from tidegate_operator.ingest import CustomObject
+from tidegate_operator.ingest import CustomObject, seen_object
 from tidegate_operator.kube import API_FAILURES, STATUS_FIELD_MANAGER, Api, ApiError
 from tidegate_operator.resources import RESOURCES
 from tidegate_operator.rollout import Rollout
@@ -47,13 +47,18 @@ class StatusWriter:
         planes: Callable[[], tuple[PlaneReport, ...]],
         now: Callable[[], datetime],
         may_write: asyncio.Event,
+        on_change: Callable[[], None],
     ) -> None:
-        """`may_write` is set while this operator leads and no publication is under way."""
+        """`may_write` is set while this operator leads and no publication is under way.
+
+        `on_change` is called when the answer to a write shows that the object has been edited meanwhile.
+        """
         self._api = api
         self._store = store
         self._planes = planes
         self._now = now
         self._may_write = may_write
+        self._on_change = on_change
         self._rollout = Rollout()
         self._verdicts: Mapping[ObjectKey, Verdict] = {}
         self._reports: tuple[PlaneReport, ...] = ()
@@ -174,8 +179,9 @@ class StatusWriter:
                 return
             raise
         self.written += 1
-        item = msgspec.json.decode(answer, type=CustomObject)
-        self._store.note_status(key, uid, item.metadata.version, status)
+        # The whole object, not only the status: the answer may be newer than what the watch has told so far.
+        if self._store.see(seen_object(key.kind, msgspec.json.decode(answer, type=CustomObject))):
+            self._on_change()
 
     def _retry(self, key: ObjectKey, error: Exception) -> None:
         self.failed += 1

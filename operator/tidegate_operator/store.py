@@ -115,14 +115,6 @@ class Store:
                 repairs.append(f"Secret {key.namespace}/{key.name} was deleted")
         return repairs
 
-    def note_status(self, key: ObjectKey, uid: str, version: int, status: ObjectStatus) -> None:
-        """Remember a status that was just written, without waiting for its echo."""
-        seen = self._objects[key.kind].get(key)
-        if seen is not None and seen.resource.uid == uid:
-            self._objects[key.kind].put(
-                key, version, SeenObject(seen.resource, version, _interned(status), seen.deleting)
-            )
-
     def _set_live(self, key: ObjectKey, resource: Resource | None) -> bool:
         old = self._live.get(key)
         if old is resource:

@@ -57,7 +57,6 @@ class Streams:
         self._kopf_loop: asyncio.AbstractEventLoop | None = None
         self._stop_flag: asyncio.Event | None = None
         self._listed: set[str] = set()
-        self._last_login = -LOGIN_INTERVAL_SECONDS
 
     def start(self) -> None:
         """Begin to watch."""
@@ -99,14 +98,14 @@ class Streams:
         if self._stopping.is_set():
             return
         cluster = kopf.operator(
-            registry=registry_for(CLUSTER_RESOURCES, self._deliver, self._login),
+            registry=registry_for(CLUSTER_RESOURCES, self._deliver, self._login()),
             settings=settings_for(self._gateway),
             clusterwide=True,
             standalone=True,
             stop_flag=stop,
         )
         own = kopf.operator(
-            registry=registry_for(own_resources(discover=self._service is not None), self._deliver, self._login),
+            registry=registry_for(own_resources(discover=self._service is not None), self._deliver, self._login()),
             settings=settings_for(self._gateway, service=self._service),
             namespaces=[self._gateway.namespace],
             standalone=True,
@@ -121,18 +120,25 @@ class Streams:
         for task in done:
             task.result()
 
-    async def _login(self, **_: Any) -> kopf.AiohttpSession:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._last_login + LOGIN_INTERVAL_SECONDS - loop.time()))
-        self._last_login = loop.time()
-        configuration = await load_configuration(self._kubeconfig)
-        trace = aiohttp.TraceConfig()
-        trace.on_request_end.append(self._observe)
-        return kopf.AiohttpSession(
-            server=configuration.host,
-            aiohttp_session=await watch_session(configuration, trace),
-            default_namespace=self._gateway.namespace,
-        )
+    def _login(self) -> Any:
+        """Kopf's login handler: called at the start, and again whenever the API server takes its token no more."""
+        last = float("-inf")
+
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            nonlocal last
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(max(0.0, last + LOGIN_INTERVAL_SECONDS - loop.time()))
+            last = loop.time()
+            configuration = await load_configuration(self._kubeconfig)
+            trace = aiohttp.TraceConfig()
+            trace.on_request_end.append(self._observe)
+            return kopf.AiohttpSession(
+                server=configuration.host,
+                aiohttp_session=await watch_session(configuration, trace),
+                default_namespace=self._gateway.namespace,
+            )
+
+        return login
 
     async def _observe(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
