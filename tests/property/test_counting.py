@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,13 +13,11 @@ from tidegate_dataplane.ledger.calendar import bounds
 from tidegate_dataplane.snapshot.entries import CalendarPeriod, Unit
 
 START = datetime(2026, 3, 28, 20, 0, tzinfo=UTC).timestamp()  # the night in which summer time begins in Berlin
-BERLIN = ZoneInfo("Europe/Berlin")
 thorough = settings(max_examples=200, deadline=None)
 
 waits = st.one_of(st.integers(0, 5), st.integers(0, 100), st.integers(0, 90_000)).map(float)
 amounts = st.integers(0, 40)
 ends = st.sampled_from(("settle", "settle", "release", "leave"))
-steps = st.lists(st.tuples(waits, amounts, amounts, ends, amounts, amounts), max_size=60)
 
 
 @thorough
@@ -49,56 +46,74 @@ def test_a_bucket_never_gives_more_than_burst_and_rate_and_never_less_when_full(
             assert last - first + 1 <= burst + (passed[last] - begin) * requests / period + 1e-6
 
 
-class Record:
-    """What every admitted call was charged, and when it came."""
+class History:
+    """A ledger with one limit, and beside it what every admitted call was charged and when it came."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: Demand) -> None:
+        self.ledger, self.limit, self.now = MemoryLedger(), limit, START
         self.times: list[float] = []
         self.charges: list[int] = []
+        self.open: list[tuple[int, Reservation, int, int]] = []
 
     def between(self, start: float, end: float) -> int:
         """Charged to calls that came from `start` to before `end`."""
         return sum(self.charges[bisect_left(self.times, start) : bisect_left(self.times, end)])
 
+    def reserve(self, prompt: int, output: int) -> Reservation | Excess:
+        name = f"{self.now}-{len(self.times)}-{prompt}"
+        answer = self.ledger.reserve(name, (self.limit,), now=self.now, prompt_tokens=prompt, max_output_tokens=output)
+        if isinstance(answer, Reservation):
+            self.open.append((len(self.times), answer, prompt, output))
+            self.times.append(self.now)
+            self.charges.append(prompt + output)
+        return answer
 
-def run(limit: Demand, drawn: list[Any], check: Any) -> None:
-    """Play a history; `check(now, record, answer, asked)` before each answer is recorded."""
-    ledger, record, now = MemoryLedger(), Record(), START
-    for number, (wait, prompt, output, end, used_in, used_out) in enumerate(drawn):
-        now += wait
-        answer = ledger.reserve(str(number), (limit,), now=now, prompt_tokens=prompt, max_output_tokens=output)
-        check(now, record, answer, prompt + output)
-        if isinstance(answer, Excess):
-            continue
-        charge = prompt + output
-        if end == "settle":
-            # A provider keeps to max_tokens; overshoot has a law of its own below.
-            used_in, used_out = min(used_in, prompt), min(used_out, output)
-            ledger.settle(answer, input_tokens=used_in, output_tokens=used_out, now=now)
-            ledger.settle(answer, input_tokens=0, output_tokens=0, now=now)
-            charge = used_in + used_out
-        elif end == "release":
-            ledger.release(answer)
-            charge = 0
-        record.times.append(now)
-        record.charges.append(charge)
+    def finish(self, which: int, used_in: int, used_out: int, *, release: bool) -> None:
+        """Settle or release one of the calls that are under way. A provider keeps to max_tokens."""
+        if not self.open:
+            return
+        place, held, prompt, output = self.open.pop(which % len(self.open))
+        used_in, used_out = min(used_in, prompt), min(used_out, output)
+        if release:
+            self.ledger.release(held)
+            self.charges[place] = 0
+        else:
+            self.ledger.settle(held, input_tokens=used_in, output_tokens=used_out, now=self.now)
+            self.charges[place] = used_in + used_out
+
+
+def play(history: History, drawn: list[Any], unit_of_time: float, check: Any) -> None:
+    """`check(answer, asked, used before)` after each call; calls end later, in any order."""
+    for wait, prompt, output, which, used_in, used_out, ending in drawn:
+        history.now += wait * unit_of_time
+        if ending != "none":
+            history.finish(which, used_in, used_out, release=ending == "release")
+        before = list(history.charges)
+        answer = history.reserve(prompt, output)
+        check(answer, prompt + output, before)
+
+
+endings = st.sampled_from(("settle", "release", "none"))
+steps = st.lists(
+    st.tuples(st.integers(0, 130), amounts, amounts, st.integers(0, 50), amounts, amounts, endings), max_size=60
+)
 
 
 @thorough
-@given(st.integers(1, 200), st.sampled_from(CalendarPeriod), steps)
+@given(st.integers(1, 200), st.sampled_from(CalendarPeriod), st.sampled_from((1.0, 300.0, 20_000.0)), steps)
 def test_a_calendar_quota_admits_exactly_what_fits_in_the_window(
-    amount: int, period: CalendarPeriod, drawn: list[Any]
+    amount: int, period: CalendarPeriod, unit_of_time: float, drawn: list[Any]
 ) -> None:
-    limit = allowance(amount=amount, window=calendar(period, "Europe/Berlin"))
+    history = History(allowance(amount=amount, window=calendar(period, "Europe/Berlin")))
 
-    def check(now: float, record: Record, answer: Reservation | Excess, asked: int) -> None:
-        start, end = bounds(period, "Europe/Berlin", now)
-        used = record.between(start, end)
+    def check(answer: Reservation | Excess, asked: int, before: list[int]) -> None:
+        start, end = bounds(period, "Europe/Berlin", history.now)
+        used = sum(charge for at, charge in zip(history.times, before, strict=False) if start <= at < end)
         assert isinstance(answer, Reservation) is (used + asked <= amount)
         if isinstance(answer, Excess):
             assert (answer.used, answer.asked, answer.reset_at) == (used, asked, end)
 
-    run(limit, drawn, check)
+    play(history, drawn, unit_of_time, check)
 
 
 @thorough
@@ -106,18 +121,16 @@ def test_a_calendar_quota_admits_exactly_what_fits_in_the_window(
 def test_a_sliding_quota_never_holds_more_than_its_amount_in_any_stretch(
     amount: int, seconds: int, drawn: list[Any]
 ) -> None:
-    limit = allowance(amount=amount, window=sliding(seconds))
+    history = History(allowance(amount=amount, window=sliding(seconds)))
 
-    def check(now: float, record: Record, answer: Reservation | Excess, asked: int) -> None:
-        exact = record.between(now - seconds, now + 1)
-        coarse = record.between(now - seconds * 62 / 60, now + 1)
+    def check(answer: Reservation | Excess, asked: int, before: list[int]) -> None:
         if isinstance(answer, Reservation):
-            assert exact + asked <= amount
+            assert history.between(history.now - seconds * (1 - 1e-9), history.now + 1) <= amount
         else:
             # Conservative by two sixtieths at the most.
-            assert coarse + asked > amount
+            assert history.between(history.now - seconds * 62 / 60, history.now + 1) + asked > amount
 
-    run(limit, drawn, check)
+    play(history, drawn, seconds / 97, check)
 
 
 units = st.sampled_from(Unit)
