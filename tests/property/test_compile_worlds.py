@@ -31,6 +31,37 @@ def test_order_never_matters(before: World, world: World, chance: random.Random)
     assert make_bundle(found, FACTS, 7) == make_bundle(expected, FACTS, 7)
 
 
+rival_routes = st.lists(
+    st.builds(
+        Resource,
+        key=st.builds(ObjectKey, st.just(Kind.ROUTE), st.sampled_from(NAMESPACES), st.sampled_from(["one", "two"])),
+        spec=st.sampled_from([["m"], ["n"], ["m", "n"], ["n", "o"], ["o"]]).map(
+            lambda models: {"models": models, "targets": [{"backendRef": {"name": "mock"}}]}
+        ),
+        generation=st.integers(1, 2),
+        uid=st.just("same"),
+        created=st.integers(0, 1),
+    ),
+    unique_by=lambda resource: resource.key,
+    min_size=2,
+)
+
+
+@given(rival_routes, rival_routes, st.randoms(use_true_random=False))
+@settings(max_examples=80)
+def test_each_claim_has_one_owner_whatever_the_order(
+    before: list[Resource], now: list[Resource], chance: random.Random
+) -> None:
+    previous = compile_world(World({route.key: route for route in before}), FACTS).served
+    expected = compile_world(World({route.key: route for route in now}), FACTS, previous)
+    chance.shuffle(now)
+    assert same_output(compile_world(World({route.key: route for route in now}), FACTS, previous), expected)
+    claimed = [model for entry in expected.served.entries.values() for model in getattr(entry, "models", ())]
+    assert len(claimed) == len(set(claimed))
+    oldest = min(now, key=lambda route: (route.created, route.key))
+    assert expected.verdicts[oldest.key].accepted
+
+
 @given(worlds(), resources())
 @settings(max_examples=80)
 def test_an_unrelated_object_changes_no_other_entry(world: World, other: Resource) -> None:

@@ -103,6 +103,11 @@ class Attachments:
             answer = self._answers[(namespace, name)] = self._find(namespace, name)
         return answer
 
+    @property
+    def remembered(self) -> int:
+        """Number of routes whose answer is kept."""
+        return len(self._answers)
+
     def forget_beyond(self, count: int) -> None:
         """Drop all remembered answers when there are more than `count`: routes come and go under ever new names."""
         if len(self._answers) > count:
