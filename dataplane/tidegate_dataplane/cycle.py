@@ -4,18 +4,54 @@ uvicorn writes head and body in two system calls and checks every header with tw
 waits for the first part of the body and both leave in one write, which is what half the cost of a small answer was.
 """
 
-from collections.abc import MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from tidegate_dataplane.errors import internal
+
+Application = Callable[..., Awaitable[None]]
+
 _NO_BODY = frozenset({204, 304})
+
+
+def _nothing() -> None:
+    """Nobody waits for the end of this response any more."""
 
 
 class Cycle(RequestResponseCycle):
     """`send` takes ASGI's response messages; a head without a content length is followed by chunks."""
 
     _head: MutableMapping[str, Any] | None = None
+
+    async def run_asgi(self, app: Application) -> None:
+        """As uvicorn's, but a cancelled application is no error (its caller is gone), and an error has our shape."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            self.transport.close()
+        except Exception:
+            self.logger.exception("the application failed")
+            await self._fail()
+        else:
+            if not self.response_complete and not self.disconnected:
+                self.logger.error("the application returned without completing its response")
+                await self._fail()
+        finally:
+            self.on_response = _nothing
+
+    async def _fail(self) -> None:
+        if self.response_started and self._head is None:
+            self.transport.close()
+            return
+        failure = internal()
+        body = failure.body()
+        self.response_started = False
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await self.send({"type": "http.response.start", "status": failure.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
 
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override]  # of any ASGI message
         if self.flow.write_paused and not self.disconnected:

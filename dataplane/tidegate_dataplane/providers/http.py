@@ -1,5 +1,6 @@
 """A backend that is reached over HTTP."""
 
+from functools import lru_cache
 from typing import Protocol
 
 from tidegate_dataplane.providers.answer import Answer, Question, Unusable
@@ -25,15 +26,15 @@ class HttpConnector:
     ) -> None:
         self._client = client
         self._origin = origin
-        self._dialect = dialect
         self._connect_timeout = connect_timeout
         fixed = [(b"content-type", b"application/json")]
         if key is not None:
             fixed.append(dialect.credential(key))
         self._fixed = encode_headers(fixed)
+        self._target = lru_cache(maxsize=1024)(dialect.target)
 
     async def ask(self, question: Question, *, response_timeout: float) -> Answer:
-        target = self._dialect.target(question.operation, question.model)
+        target = self._target(question.operation, question.model)
         if target is None:
             raise Unusable("operation_not_supported", f"this provider does not offer {question.operation}")
         return await self._client.request(

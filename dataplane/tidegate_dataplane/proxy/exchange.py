@@ -1,7 +1,7 @@
 """One request and what is known of it so far: filled in from step to step, read once at the end for the accounts."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from random import getrandbits
 from time import perf_counter, time
@@ -35,36 +35,26 @@ class Outcome(StrEnum):
 class Exchange:
     """`id` is ours and unique, for the ledger; `request_id` is shown, and the caller's own when that is sane."""
 
-    __slots__ = (
-        "_send",
-        "address",
-        "arrived",
-        "attempts",
-        "bytes_in",
-        "bytes_out",
-        "code",
-        "decided_seconds",
-        "decision",
-        "headers",
-        "host",
-        "id",
-        "key_name",
-        "limits",
-        "operation",
-        "outcome",
-        "path",
-        "prompt",
-        "request_id",
-        "responding",
-        "revision",
-        "rule",
-        "started",
-        "status",
-        "streamed",
-        "target",
-        "tokens",
-        "upstream_seconds",
-    )
+    # Defaults stand in the class: an instance holds only what its request came to.
+    operation: Operation | None = None
+    prompt: Prompt | None = None
+    decision: Decision | None = None
+    key_name = ""
+    limits: Sequence[tuple[bytes, bytes]] = ()
+    revision = 0
+    rule: RuleRef | None = None
+    target: Target | None = None
+    tokens: Tokens | None = None
+    attempts = 0
+    decided_seconds = 0.0
+    upstream_seconds = 0.0
+    bytes_in = 0
+    bytes_out = 0
+    streamed = False
+    responding = False
+    outcome = Outcome.SERVED
+    status = 0
+    code = ""
 
     def __init__(self, scope: Mapping[str, Any], send: Send) -> None:
         self._send = send
@@ -79,25 +69,6 @@ class Exchange:
         raw_path = scope.get("raw_path")
         self.path: str = scope["path"] if raw_path is None else raw_path.decode("latin-1")
         self.host = _host(headers.get("host", ""))
-        self.operation: Operation | None = None
-        self.prompt: Prompt | None = None
-        self.decision: Decision | None = None
-        self.key_name = ""
-        self.limits: Headers = []
-        self.revision = 0
-        self.rule: RuleRef | None = None
-        self.target: Target | None = None
-        self.tokens: Tokens | None = None
-        self.attempts = 0
-        self.decided_seconds = 0.0
-        self.upstream_seconds = 0.0
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.streamed = False
-        self.responding = False
-        self.outcome = Outcome.SERVED
-        self.status = 0
-        self.code = ""
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole response; `headers` without length and request id."""
