@@ -115,13 +115,21 @@ class Reconciler:
                     continue
                 except ApiError as error:
                     memory.stale = True
-                    if error.conflict and not await self._still_leading():
+                    if not error.conflict:
+                        self._failed(error)
+                    elif await self._still_leading():
+                        _log.info("somebody changed an output in between, reading it again: %s", error)
+                    else:
                         _log.warning("another operator leads now: %s", error)
                         return
-                    self._failed(error)
-                except (*API_FAILURES, CompileError, ValueError) as error:
+                except (*API_FAILURES, CompileError) as error:
                     memory.stale = True
                     self._failed(error)
+                except Exception:  # noqa: BLE001 - see below
+                    # What is published stays in force; one poisonous object must not end the operator.
+                    memory.stale = True
+                    self._metrics.publish_failures.inc()
+                    _log.exception("publishing failed unexpectedly and will be tried again")
                 await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
                 failures += 1
                 self._changes.mark()

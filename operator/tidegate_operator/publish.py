@@ -17,7 +17,7 @@ import msgspec
 from tidegate_dataplane.snapshot.bundle import INDEX_KEY
 from tidegate_dataplane.snapshot.codec import MAX_SHARD_BYTES, SnapshotRefused, decode_index, encode_index
 from tidegate_dataplane.snapshot.entries import Index, ShardRef
-from tidegate_operator.compile.compiled import Compiled, EncodedShard
+from tidegate_operator.compile.compiled import Compiled, CompileError, EncodedShard
 from tidegate_operator.compile.publication import make_index
 from tidegate_operator.ingest import ConfigMapListing, ConfigMapObject, SecretObject, decoded
 from tidegate_operator.kube import CONFIG_MAPS, SECRETS, Api, ApiError
@@ -156,8 +156,8 @@ class Publisher:
     async def publish(self, compiled: Compiled, facts: Facts, *, floor: int = 0) -> Published:
         """Make the API hold `compiled`. `floor` is the highest revision that a data plane is known to run.
 
-        Raises ApiError (a conflict when somebody else wrote) and whatever a request raises; what was not written is
-        written by the next call.
+        Raises ApiError (a conflict when somebody else wrote), whatever else a request raises, and CompileError for
+        shards that are too large; what was not written is written by the next call.
         """
         self._settle_attempt()
         index = self._next_index(compiled, facts, floor)
@@ -222,7 +222,7 @@ class Publisher:
         writes = []
         for shard in shards:
             if len(shard.data) > MAX_SHARD_BYTES:
-                raise ValueError(f"shard {shard.name} has {len(shard.data)} bytes, more than {MAX_SHARD_BYTES}")
+                raise CompileError(f"shard {shard.name} has {len(shard.data)} bytes, more than {MAX_SHARD_BYTES}")
             name = self._gateway.shard_name(shard.name)
             reference = ShardRef(name=shard.name, sha256=shard.sha256, size=len(shard.data))
             values = shard_values(reference, shard.data, [live for live in (self._live, self._attempted) if live])

@@ -8,6 +8,7 @@ Secrets), one only the operator's own namespace, so that it needs no right to re
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 RESTART_SECONDS = (0.5, 1, 2, 5, 10, 30)
 STOP_SECONDS = 3.0
+# Watches that ran for so long are worth starting again without delay.
+HEALTHY_SECONDS = 60.0
 # Reading the kubeconfig again at every 401 must not become a busy loop.
 LOGIN_INTERVAL_SECONDS = 1.0
 
@@ -82,6 +85,7 @@ class Streams:
     def _supervise(self) -> None:
         failures = 0
         while not self._stopping.is_set():
+            started = time.monotonic()
             try:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                     runner.run(self._operate())
@@ -90,7 +94,7 @@ class Streams:
             except asyncio.CancelledError:
                 _log.warning("the watches were cancelled and will be started again")
             self._stopping.wait(RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)])
-            failures += 1
+            failures = failures + 1 if time.monotonic() - started < HEALTHY_SECONDS else 0
 
     async def _operate(self) -> None:
         self._kopf_loop, stop = asyncio.get_running_loop(), asyncio.Event()
