@@ -36,7 +36,9 @@ def operator(
     platform_namespace: Annotated[
         str | None, typer.Option(help="Namespace whose policies may attach to the gateway; default: --namespace.")
     ] = None,
-    kubeconfig: Annotated[Path | None, typer.Option(help="Default: the Pod's own ServiceAccount.")] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Default: the Pod's own ServiceAccount.")
+    ] = None,
     data_plane_url: Annotated[
         list[str] | None, typer.Option(help="Admin address of a data plane, such as http://10.0.0.7:9090; repeatable.")
     ] = None,
@@ -75,7 +77,11 @@ def operator(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(options))
-    except (ConfigException, OSError) as error:
+    except ConfigException as error:
+        hint = "" if kubeconfig else " (outside a cluster, give --kubeconfig)"
+        typer.echo(f"error: {error}{hint}", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 
