@@ -68,10 +68,14 @@ def start_data_plane(
     name: str = "dataplane",
     port: int | None = None,
     admin_port: int | None = None,
+    kubeconfig: Path | None = None,
     more: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> DataPlane:
-    """Start `tidegate-dataplane` under the chart's role, on free ports unless given. See `DataPlane.wait_ready`."""
+    """Start `tidegate-dataplane` under the chart's role, on free ports unless given. See `DataPlane.wait_ready`.
+
+    `kubeconfig` is one that was made earlier, for a start while the API server is away.
+    """
     listen = f"127.0.0.1:{port or free_port()}"
     admin_listen = f"127.0.0.1:{admin_port or free_port()}"
     command: list[str | Path] = [
@@ -83,7 +87,7 @@ def start_data_plane(
         "--admin-listen",
         admin_listen,
         "--kubeconfig",
-        server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, DATA_PLANE_ACCOUNT),
+        kubeconfig or server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, DATA_PLANE_ACCOUNT),
         "--namespace",
         SYSTEM_NAMESPACE,
     ]

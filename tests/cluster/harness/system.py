@@ -10,7 +10,8 @@ from typing import Any, Self
 from cluster.harness.apiserver import ApiServer
 from cluster.harness.callers import Reply, ask, status_of
 from cluster.harness.conditions import condition, wait_for_condition
-from cluster.harness.gateway import DataPlane, start_data_plane, start_operator
+from cluster.harness.gateway import DATA_PLANE_ACCOUNT, DataPlane, start_data_plane, start_operator
+from cluster.harness.install import SYSTEM_NAMESPACE
 from cluster.harness.objects import Manifest, path_of
 from cluster.harness.processes import ChildProcess, DeadlineExceeded, free_port, stop_all, wait_until
 from cluster.harness.published import Published, read_published
@@ -31,6 +32,7 @@ class System:
         self.directory = directory
         self._more = more
         self._ports = [(free_port(), free_port()) for _ in range(data_planes)]
+        self._kubeconfig = server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, DATA_PLANE_ACCOUNT)
         self._operator: ChildProcess | None = None
         self.planes: list[DataPlane] = []
 
@@ -74,7 +76,9 @@ class System:
     def start_operator(self) -> ChildProcess:
         """Start the operator (again); its log goes on in the same file."""
         urls = [f"http://127.0.0.1:{admin}" for _, admin in self._ports]
-        self._operator = start_operator(self.server, data_plane_urls=urls, directory=self.directory)
+        # A container that restarts keeps its Pod's name, so it need not wait for its own Lease to run out.
+        more = ["--identity", "the-operator"]
+        self._operator = start_operator(self.server, data_plane_urls=urls, directory=self.directory, more=more)
         return self._operator
 
     def start_plane(self, number: int, *, more: Sequence[str] = ()) -> DataPlane:
@@ -88,6 +92,7 @@ class System:
             name=name,
             port=port,
             admin_port=admin_port,
+            kubeconfig=self._kubeconfig,
             more=["--drain-delay", "0s", *audit, *self._more, *more],
         )
         if number < len(self.planes):
