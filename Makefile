@@ -38,7 +38,7 @@ test-unit: $(STAMP) ## the tests that need no cluster
 check: $(STAMP) ## style, types, import arrows, generated files up to date
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/mypy crds operator dataplane
+	@$(BIN)/mypy crds operator dataplane tests
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tidegate_crds.generate --check
 

@@ -4,7 +4,7 @@ Only `@kopf.on.event`: every other kind of handler writes annotations and finali
 and that wakes Argo CD at every change and hangs its prune.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -83,7 +83,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
     The comparison deep-copies every object at every event, which is most of the cost of an event.
     """
 
-    def build(self, *, body: Any, extra_fields: Collection[Any] | None = None) -> Any:
+    def build(self, *, body: Any, extra_fields: Iterable[Any] | None = None) -> Any:
         return {}
 
     def fetch(self, *, body: Any) -> Any:

@@ -97,9 +97,9 @@ async def load_configuration(kubeconfig: Path | None) -> Configuration:
     """Read a kubeconfig, or the Pod's own ServiceAccount without one; raises kubernetes' ConfigException."""
     configuration = Configuration()
     if kubeconfig is None:
-        config.load_incluster_config(client_configuration=configuration)
+        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # theirs
     else:
-        await config.load_kube_config(
+        await config.load_kube_config(  # type: ignore[no-untyped-call]  # theirs
             config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
         )
     return configuration

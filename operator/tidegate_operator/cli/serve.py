@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from tidegate_dataplane.plane import DataPlane
 from watchfiles import awatch
 
+from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.reload import Outcome
 from tidegate_dataplane.settings import Address, Settings
 from tidegate_operator.cli.cluster_fact import ClusterFact, read_facts

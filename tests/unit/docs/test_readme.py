@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tidegate_operator.manifests import load_paths
 from tidegate_operator.offline.validation import validate_manifests
 

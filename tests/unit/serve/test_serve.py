@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -70,7 +71,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     folder = tmp_path / "quickstart"
     shutil.copytree(ROOT / "examples" / "quickstart", folder)
     log = tmp_path / "output"
-    command = [Path(sys.executable).with_name("tidegate"), "serve", folder]
+    command = [str(Path(sys.executable).with_name("tidegate")), "serve", str(folder)]
     command += ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
     environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1"}
     with log.open("wb") as output:
@@ -87,12 +88,12 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
 
 def test_the_quickstart_answers_the_real_client(serving: Serving) -> None:
     with serving.client() as client:
-        messages = [{"role": "user", "content": "Hello!"}]
-        answer = client.chat.completions.create(model="chat-fast", messages=messages)  # type: ignore[arg-type]
+        messages: Any = [{"role": "user", "content": "Hello!"}]
+        answer = client.chat.completions.create(model="chat-fast", messages=messages)
         assert "Tidegate" in (answer.choices[0].message.content or "")
         assert answer.usage is not None
         assert answer.usage.total_tokens > 0
-        stream = client.chat.completions.create(model="chat-fast", messages=messages, stream=True)  # type: ignore[arg-type]
+        stream: Any = client.chat.completions.create(model="chat-fast", messages=messages, stream=True)
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
         assert text == answer.choices[0].message.content
     assert serving.models() == {"chat-fast"}
