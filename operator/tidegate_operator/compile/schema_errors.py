@@ -9,38 +9,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tidegate_crds.v1alpha1 import shapes
 from tidegate_crds.v1alpha1.shapes import Shape
+from tidegate_crds.wording import PATTERN_WORDS
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.compile.spec_shape import model_at
 
 _MAX_REPORTED = 32
 _MAX_STEP = 80
-
 _SHA256 = r"^[0-9a-f]{64}$"
-_PATTERNS = {
-    shapes.LABEL_PATTERN: "lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    shapes.SUBDOMAIN_PATTERN: "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
-    shapes.DURATION_PATTERN: "a duration such as 500ms, 30s, 5m or 1h30m, without spaces or fractions",
-    shapes.WORD_PATTERN: "letters, digits, spaces and '-_.:/@', beginning and ending with a letter or digit",
-    r"^[A-Za-z0-9._:/@-]*\*?$": "a model name of letters, digits and '._:/@-', which may end in one '*'",
-    r"^[A-Za-z0-9._:/@-]+$": "a model name of letters, digits and '._:/@-', without '*'",
-    r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$": "the name of a namespace, or '*' for every namespace",
-    r"^[-._a-zA-Z0-9]+$": "a key of the Secret's data: letters, digits and '-._'",
-    r"^https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~/-]*)?$": (
-        "an http or https URL without user, query or fragment, such as https://api.openai.com/v1"
-    ),
-    _SHA256: "the SHA-256 of the key as 64 lower-case hex digits",
-    r"^(0|[1-9][0-9]{0,17})$": 'a whole number in quotes, without sign, separators or leading zeros, such as "5000000"',
-    r"^[A-Za-z][A-Za-z0-9_+/-]*$": "an IANA time zone such as Europe/Berlin",
-    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$": (
-        "a host name in lower case without port, such as ai.example.com or *.example.com"
-    ),
-    r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$": "a path that begins with '/' and does not end with one, such as /v1",
-    r"^[a-z0-9!#$%&'*+.^_`|~-]+$": "a header name in lower case, such as x-experiment",
-    r"^[ -~]*$": "printable ASCII",
-    r"^[A-Za-z0-9.-]+$": "letters, digits, '.' and '-', such as 2024-10-21",
-}
 
 _TYPES = {
     "string_type": "text; put it in quotes",
@@ -70,7 +46,7 @@ def _message(kind: str, location: tuple[int | str, ...], context: Mapping[str, A
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}"
     if location and location[-1] == "sha256" and kind.startswith("string_too"):
-        return f"must be {_PATTERNS[_SHA256]}"
+        return f"must be {PATTERN_WORDS[_SHA256]}"
     match kind:
         case "missing":
             return "is required"
@@ -79,7 +55,7 @@ def _message(kind: str, location: tuple[int | str, ...], context: Mapping[str, A
         case "enum":
             return f"must be one of {context['expected']}"
         case "string_pattern_mismatch":
-            return f"must be {_PATTERNS.get(context['pattern'], 'text that matches ' + context['pattern'])}"
+            return f"must be {PATTERN_WORDS.get(context['pattern'], 'text that matches ' + context['pattern'])}"
         case "string_too_short":
             return f"must have at least {_count(context['min_length'], 'character')}"
         case "string_too_long":
