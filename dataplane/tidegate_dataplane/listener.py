@@ -37,6 +37,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_since = self.loop.time()
         self._head_bytes = 0
         self._arrived = 0
+        self._stalled_since = 0.0
         self._refusal: Failure | None = None
         self._receiving = False
         self._serving: asyncio.Task[None] | None = None
@@ -133,9 +134,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._receiving = False
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        self._stalled_since = self.loop.time()
+        super().pause_writing()
+
     def check_pace(self, now: float) -> None:
-        """Refuse a head or a body that takes too long; called about every second."""
+        """Refuse a head or a body that takes too long, and cut off a caller that does not read; called every second."""
         if self.transport.is_closing():
+            return
+        if self.flow.write_paused and now - self._stalled_since > self.limits.stall_seconds:
+            self.transport.abort()
             return
         waited = now - self._head_since
         if self._in_head:

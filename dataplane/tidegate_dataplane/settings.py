@@ -33,13 +33,18 @@ _ADMIN = Address("127.0.0.1", 9090)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a caller or provider may cost us: sizes in bytes, times in seconds."""
+    """What a caller or provider may cost us: sizes in bytes, times in seconds.
+
+    A head must arrive within `head_seconds`, a whole body within `body_seconds`; a caller that takes nothing of its
+    answer for `stall_seconds` is cut off.
+    """
 
     head_bytes: int = 64 * 1024
     head_count: int = 128
     head_seconds: float = 15.0
     body_bytes: int = 16 * 1024 * 1024
     body_seconds: float = 30.0
+    stall_seconds: float = 60.0
     keep_alive_seconds: int = 75
     response_bytes: int = 32 * 1024 * 1024
 

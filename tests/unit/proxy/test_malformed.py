@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -284,7 +285,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 def test_five_hundred_mutated_requests() -> None:
     """Each is served, or refused with a 4xx in shape, or still waited for when it is not whole; never a 5xx."""
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         stack = contextlib.AsyncExitStack()
         plane = runner.run(stack.enter_async_context(running(bundle_of(shard()), limits=Limits(head_seconds=60))))
 

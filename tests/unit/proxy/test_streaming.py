@@ -14,6 +14,7 @@ from dataplane.raw_http import chat, connect, exchange, read_chunk, read_head, r
 from dataplane.upstream import Asked, Script, chunk, completion, delta, event, events_head, upstream
 from dataplane.waiting import until
 from tidegate_dataplane.plane import DataPlane
+from tidegate_dataplane.settings import Limits
 from tidegate_dataplane.snapshot.bundle import Bundle
 
 DONE = event(b"[DONE]")
@@ -232,6 +233,24 @@ async def test_a_slow_reader_stops_the_provider() -> None:
         assert sent < 40_000_000
         writer.close()
         await asyncio.wait_for(provider.closed.wait(), 2)
+
+
+async def test_a_caller_that_reads_nothing_for_long_is_cut_off() -> None:
+    async def flood(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(events_head())
+        while True:
+            writer.write(chunk(event(delta("x" * 60_000))))
+            await writer.drain()
+
+    async with (
+        upstream(flood, watch=True) as provider,
+        running(world(provider.url), limits=Limits(stall_seconds=0.2)) as plane,
+    ):
+        reader, writer = await connect(plane)
+        writer.write(request(chat(stream=True), key=KEY))
+        await read_head(reader)
+        await asyncio.wait_for(provider.closed.wait(), 10)
+        writer.close()
 
 
 async def test_streams_keep_their_pace() -> None:
