@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -23,10 +25,15 @@ class RecordingProvider:
 
     def __init__(self) -> None:
         self.authorizations: list[str] = []
-        recorded = self.authorizations
+        self._connections: list[socket.socket] = []
+        recorded, connections = self.authorizations, self._connections
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                connections.append(self.connection)
 
             def do_POST(self) -> None:
                 recorded.append(self.headers.get("authorization", ""))
@@ -56,3 +63,7 @@ class RecordingProvider:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        # Those that are kept alive too: from now on nobody is here.
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
