@@ -46,7 +46,7 @@ class Published:
 
     def shard_of(self, entry: str) -> str:
         """Name of the shard in which an entry stands."""
-        return next(name for name, data in self.shards.items() if entry in _entries(name, data))
+        return next(name for name, data in self.shards.items() if entry in _entries(name, data, digest(data)))
 
 
 def shard_path(name: str) -> str:
@@ -57,8 +57,8 @@ def shard_path(name: str) -> str:
 def read_published(admin: Rest) -> Published | None:
     """Read index and shards; None before the first publication.
 
-    Raises AssertionError when the index names bytes that are not there and the index is still the same afterwards:
-    then nobody could load it.
+    Raises AssertionError when the index names bytes that are not there and the index is still the same afterwards, and
+    SnapshotRefused when they are not what it says: then nobody could load it.
     """
     while True:
         index_bytes = read_index(admin)
@@ -73,7 +73,7 @@ def read_published(admin: Rest) -> Published | None:
         whole = {name: data for name, data in shards.items() if data is not None}
         entries: dict[str, bytes] = {}
         for ref in index.shards:
-            entries |= _entries(ref.name, whole[ref.name])
+            entries |= _entries(ref.name, whole[ref.name], ref.sha256)
         return Published(index, index_bytes, whole, entries)
 
 
@@ -161,8 +161,8 @@ def _shard(admin: Rest, name: str, sha256: str) -> bytes | None:
     return None if value is None else base64.b64decode(value)
 
 
-def _entries(name: str, data: bytes) -> dict[str, bytes]:
-    shard = decode_shard(data, name=name, sha256=digest(data))
+def _entries(name: str, data: bytes, sha256: str) -> dict[str, bytes]:
+    shard = decode_shard(data, name=name, sha256=sha256)
     encode = msgspec.json.Encoder(order="deterministic").encode
     served = Served.from_shards([shard]).entries
     return {f"{key.kind.value} {key.namespace}/{key.name}": encode(entry) for key, entry in served.items()}

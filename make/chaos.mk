@@ -1,0 +1,6 @@
+# What the cluster tests do in small, in the numbers that were promised: 3,000 objects, 50 kills.
+
+.PHONY: chaos
+chaos: cluster-tools ## last good forms among 3,000 objects, fifty kills of the operator (about ten minutes)
+	@TIDEGATE_TEST_OBJECTS=3000 TIDEGATE_KILLS=50 $(BIN)/python -m pytest -s \
+		tests/cluster/test_last_good.py tests/cluster/test_kills.py tests/cluster/operator/test_killed_mid_publish.py
