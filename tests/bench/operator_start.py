@@ -64,7 +64,7 @@ def main() -> int:
     arguments.add_argument("--objects", type=int, nargs="+", choices=sorted(WORLDS), default=sorted(WORLDS))
     options = arguments.parse_args()
     starts = [measure(WORLDS[objects]) for objects in options.objects]
-    header = ("objects", "published s", "data plane ready s", "all statuses s")
+    header: tuple[str, ...] = ("objects", "published s", "data plane ready s", "all statuses s")
     header += ("at publish", "peak", "data plane peak", "CPU s at publish", "CPU s")
     return report(
         "operator_start",
