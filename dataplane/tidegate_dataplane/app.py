@@ -25,7 +25,7 @@ from tidegate_dataplane.proxy.exchange import Exchange, Outcome, Send
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.intake import CallerGone, Prompt, Receive, read_body, read_prompt
 from tidegate_dataplane.proxy.keys import presented_keys
-from tidegate_dataplane.proxy.limits import failure_of, limit_headers
+from tidegate_dataplane.proxy.limits import failure_of
 from tidegate_dataplane.proxy.listing import list_models, listing_call
 from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
@@ -145,7 +145,7 @@ class Traffic:
         reservation = self._reserve(exchange, decision, call)
         exchange.decided_seconds = perf_counter() - started
         try:
-            await self._forward(exchange, prompt, operation, decision, reservation, call.prompt_tokens)
+            await self._forward(exchange, prompt, operation, decision, call.prompt_tokens)
         except (CallerGone, asyncio.CancelledError):
             exchange.gone()
             raise
@@ -158,7 +158,6 @@ class Traffic:
         prompt: Prompt,
         operation: Operation,
         decision: Decision,
-        reservation: Reservation,
         input: int,
     ) -> None:
         route = decision.route
@@ -167,8 +166,6 @@ class Traffic:
         exchange.rule = decision.rule
         try:
             answer = await self._forwarder.ask(exchange, prompt, operation, route)
-            if decision.demands:
-                exchange.limits = limit_headers(self._ledger.standings(reservation, exchange.arrived), exchange.arrived)
             await self._relay.pass_on(exchange, prompt, operation, route, answer, input)
         except Failure:
             exchange.outcome = Outcome.UPSTREAM_FAILED

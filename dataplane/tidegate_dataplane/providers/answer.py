@@ -1,6 +1,5 @@
 """What every provider gives back: a status, headers, and a body that is read or streamed."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from tidegate_dataplane.snapshot.entries import Operation
@@ -23,12 +22,13 @@ class Answer(Protocol):
 
 
 class Question(Protocol):
-    """What a provider is asked. `body` is the JSON to send; `headers` are those of the caller that may pass."""
+    """What a provider is asked. `body` is the JSON to send; `headers` are header lines that
+    may pass, each with its CRLF."""
 
     operation: Operation
     body: bytes
     model: str
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: bytes
 
 
 class Connector(Protocol):

@@ -41,7 +41,7 @@ class HttpConnector:
             self._origin,
             b"POST",
             target,
-            self._fixed + encode_headers(question.headers),
+            self._fixed + question.headers,
             question.body,
             connect_timeout=min(self._connect_timeout, response_timeout),
             response_timeout=response_timeout,

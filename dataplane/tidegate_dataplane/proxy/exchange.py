@@ -1,9 +1,10 @@
 """One request and what is known of it so far: filled in from step to step, read once at the end for the accounts."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from enum import StrEnum
-from random import getrandbits
+from itertools import count
 from time import perf_counter, time
 from typing import Any
 
@@ -18,6 +19,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII).fullmatch
+# Unique over processes by the prefix, within one by the number.
+_PREFIX = secrets.token_hex(8)
+_numbers = count(1)
 CALLER_GONE_STATUS = 499  # what logs of proxies call it; never sent
 
 
@@ -40,7 +44,6 @@ class Exchange:
     prompt: Prompt | None = None
     decision: Decision | None = None
     key_name = ""
-    limits: Sequence[tuple[bytes, bytes]] = ()
     revision = 0
     rule: RuleRef | None = None
     target: Target | None = None
@@ -61,7 +64,7 @@ class Exchange:
         self.started = perf_counter()
         self.arrived = time()
         self.headers = headers = _read_headers(scope["headers"])
-        self.id = f"{getrandbits(128):032x}"
+        self.id = f"{_PREFIX}{next(_numbers):016x}"
         given = headers.get("x-request-id")
         self.request_id = given if given is not None and _SANE_ID(given) else self.id
         client = scope.get("client")
@@ -77,7 +80,6 @@ class Exchange:
         self.bytes_out = len(body)
         headers.append((b"content-length", b"%d" % len(body)))
         headers.append((b"x-request-id", self.request_id.encode("ascii")))
-        headers += self.limits
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -87,7 +89,6 @@ class Exchange:
         self.responding = True
         self.streamed = True
         headers.append((b"x-request-id", self.request_id.encode("ascii")))
-        headers += self.limits
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes) -> None:

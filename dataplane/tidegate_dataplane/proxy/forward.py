@@ -7,7 +7,6 @@ byte goes to the caller.
 """
 
 import asyncio
-from collections.abc import Sequence
 from random import random
 from time import perf_counter
 
@@ -23,7 +22,7 @@ from tidegate_dataplane.proxy.exchange import Exchange
 from tidegate_dataplane.proxy.intake import Prompt
 from tidegate_dataplane.runtime import Route, Target
 from tidegate_dataplane.snapshot.entries import Operation, RetryOn
-from tidegate_dataplane.upstream import ConnectFailed, ConnectTimeout, ResponseTimeout, UpstreamError
+from tidegate_dataplane.upstream import ConnectFailed, ConnectTimeout, ResponseTimeout, UpstreamError, encode_headers
 
 # What of a caller's headers a provider may see. Never its credentials, cookies or addresses, nor what would choose an
 # organization or project under our key.
@@ -44,7 +43,7 @@ class Question(Struct, gc=False):
     operation: Operation
     body: bytes
     model: str
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: bytes
 
 
 class Forwarder:
@@ -113,12 +112,14 @@ _CLASSES = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
 def _question(exchange: Exchange, prompt: Prompt, operation: Operation) -> Question:
     headers = exchange.headers
     forwarded = [(name.encode("ascii"), headers[name].encode("latin-1")) for name in _FORWARDED if name in headers]
-    forwarded.append((b"x-request-id", exchange.request_id.encode("ascii")))
+    block = b"x-request-id: %b\r\n" % exchange.request_id.encode("ascii")
+    if forwarded:
+        block += encode_headers(forwarded)
     if prompt.streamed and operation in _STREAMS_USAGE and not prompt.wants_usage:
         options = _decode_options(prompt.fields["stream_options"]) if "stream_options" in prompt.fields else None
         wanted = {**(options or {}), "include_usage": msgspec.Raw(b"true")}
         prompt.fields["stream_options"] = msgspec.Raw(_encode(wanted)) if options else _INCLUDE_USAGE
-    return Question(operation, b"", "", forwarded)
+    return Question(operation, b"", "", block)
 
 
 def _worth_repeating(status: int, retry_on: tuple[RetryOn, ...]) -> bool:
