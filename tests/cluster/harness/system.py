@@ -49,6 +49,8 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if error is None:
+            assert self.complaints() == []
 
     @property
     def operator(self) -> ChildProcess:
@@ -67,6 +69,15 @@ class System:
     def stop(self) -> None:
         """Ask everything to end, wait for it."""
         stop_all(self.processes, grace=5.0)
+
+    def complaints(self) -> list[str]:
+        """Lines of any log that tell of a defect: an exception that nobody expected."""
+        return [
+            f"{log.name}: {line}"
+            for log in sorted(self.directory.glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if "Traceback" in line or "Exception in ASGI" in line or "never retrieved" in line
+        ]
 
     def kill(self) -> None:
         """SIGKILL to everything but the API server."""
