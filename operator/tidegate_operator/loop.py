@@ -148,10 +148,10 @@ class Reconciler:
     async def _reconcile(self, memory: _Memory) -> None:
         await self._read_back(memory)
         world = self._store.world()
-        compiled = await self._compile(world, memory)
-        memory.served = compiled.served
         self._may_write_status.clear()
         try:
+            compiled = await self._compile(world, memory)
+            memory.served = compiled.served
             with self._metrics.publish_seconds.time():
                 published = await self._publisher.publish(compiled, self._facts, floor=self._planes.highest_revision)
         finally:

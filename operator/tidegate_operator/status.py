@@ -28,7 +28,7 @@ from tidegate_operator.world import ObjectKey, Resource
 
 _log = logging.getLogger(__name__)
 
-CONCURRENCY = 12
+CONCURRENCY = 8
 # Changes come in groups: a publication, and a moment later the answers of the data planes.
 SETTLE_SECONDS = 0.03
 # Data planes usually follow within this time: waiting for them spares every object a status that says 'Pending'.
