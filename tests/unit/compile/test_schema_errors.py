@@ -7,7 +7,7 @@ import pytest
 
 from tidegate_crds.v1alpha1 import KINDS
 from tidegate_crds.v1alpha1.airoute import AIRouteSpec
-from tidegate_operator.compile.schema_errors import _PATTERNS
+from tidegate_crds.wording import PATTERN_WORDS
 from tidegate_operator.compile.spec_shape import fields_of, model_at
 
 
@@ -26,7 +26,7 @@ def _patterns(schema: Any) -> Iterator[str]:
 def test_every_pattern_of_a_spec_has_words(kind: str) -> None:
     spec = KINDS[kind].model_fields["spec"].annotation
     assert spec is not None
-    assert set(_patterns(spec.model_json_schema())) <= set(_PATTERNS)
+    assert set(_patterns(spec.model_json_schema())) <= set(PATTERN_WORDS)
 
 
 def test_known_fields_are_those_on_the_wire() -> None:
