@@ -217,6 +217,7 @@ async def test_a_missing_credential_is_never_replaced_by_none() -> None:
         async with running(world(backend)) as plane:
             found = await ask(plane)
     assert (found.status, found.json()["error"]["code"]) == (502, "upstream_credential_missing")
+    assert "/one" not in found.json()["error"]["message"], "callers need not know what backends are called"
     assert provider.asked == []
 
 
