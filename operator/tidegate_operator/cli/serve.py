@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 from watchfiles import awatch
 
@@ -47,7 +48,7 @@ def serve(
         raise typer.BadParameter(str(error)) from error
     facts = Facts(platform_namespace=platform_namespace, cluster=read_facts(cluster_fact))
     operator = EmbeddedOperator(Folder((directory,)), facts)
-    asyncio.run(_Serve(operator, DataPlane(settings), ServeView(Console())).run(directory if watch else None))
+    uvloop.run(_Serve(operator, DataPlane(settings), ServeView(Console())).run(directory if watch else None))
 
 
 class _Serve:
