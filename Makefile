@@ -28,11 +28,11 @@ demo: $(STAMP) ## run examples/quickstart on this machine: no cluster, no provid
 
 .PHONY: test
 test: $(STAMP) check cluster-tools ## everything: checks, unit, golden, property and cluster tests
-	@$(BIN)/python -m pytest tests/unit tests/golden tests/property tests/cluster
+	@$(BIN)/python -m pytest
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## the tests that need no cluster
-	@$(BIN)/python -m pytest tests/unit tests/golden tests/property
+	@$(BIN)/python -m pytest tests/unit tests/golden tests/property tests/bench
 
 .PHONY: check
 check: $(STAMP) ## style, types, import arrows, generated files up to date
