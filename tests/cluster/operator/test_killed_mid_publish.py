@@ -1,6 +1,6 @@
 """kill -9 of the operator while it publishes: whoever starts at any moment finds one whole snapshot.
 
-Ten kills here; `make test-kill` does fifty (TIDEGATE_KILLS).
+Ten kills here; `make chaos` does fifty (TIDEGATE_KILLS).
 """
 
 from __future__ import annotations
