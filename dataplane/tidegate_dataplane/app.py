@@ -12,7 +12,7 @@ from typing import Any
 
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.call import Call
-from tidegate_dataplane.engine.decide import decide
+from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Decision, Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.path import LISTING, parse_path
@@ -31,6 +31,7 @@ from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.runtime.objects import Credential
 from tidegate_dataplane.snapshot.entries import Operation
 
 _log = logging.getLogger(__name__)
@@ -98,8 +99,8 @@ class Traffic:
         if operation is LISTING:
             await self._list(exchange, runtime, base, keys)
             return
-        self._identify(exchange, runtime, keys)
-        await self._infer(exchange, receive, runtime, base, operation, keys)
+        found = self._identify(exchange, runtime, keys)
+        await self._infer(exchange, receive, runtime, base, operation, keys, found)
 
     async def _list(self, exchange: Exchange, runtime: Runtime, base: str, keys: tuple[str, ...]) -> None:
         call = listing_call(
@@ -115,13 +116,14 @@ class Traffic:
             raise self._denied(exchange, Decision(found), found)
         await exchange.respond(200, [(b"content-type", b"application/json")], found)
 
-    def _identify(self, exchange: Exchange, runtime: Runtime, keys: tuple[str, ...]) -> None:
+    def _identify(self, exchange: Exchange, runtime: Runtime, keys: tuple[str, ...]) -> Credential | None:
         """Before the body is read: a wrong key costs us nothing more."""
         found = identify(runtime, keys, exchange.arrived)
         if isinstance(found, Denial):
             raise self._denied(exchange, Decision(found), found)
         if found is not None:
             exchange.key_name = found.name
+        return found
 
     async def _infer(
         self,
@@ -131,6 +133,7 @@ class Traffic:
         base: str,
         operation: Operation,
         keys: tuple[str, ...],
+        found: Credential | None,
     ) -> None:
         exchange.operation = operation
         body = await read_body(receive, exchange.headers, self._body_bytes)
@@ -138,7 +141,7 @@ class Traffic:
         prompt = exchange.prompt = read_prompt(body, operation)
         started = perf_counter()
         call = _call(exchange, prompt, base, operation, keys)
-        decision = exchange.decision = decide(runtime, call, exchange.arrived)
+        decision = exchange.decision = decide_for(runtime, call, found, exchange.arrived)
         if decision.denial is not None:
             exchange.decided_seconds = perf_counter() - started
             raise self._denied(exchange, decision, decision.denial)

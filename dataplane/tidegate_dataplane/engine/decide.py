@@ -11,7 +11,7 @@ from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Decision, Denial, Step, Verdict
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import ANONYMOUS, Guard, RuleRef
+from tidegate_dataplane.runtime.objects import ANONYMOUS, Credential, Guard, RuleRef
 from tidegate_dataplane.snapshot.entries import Method
 
 _NO_SHADOW: tuple[RuleRef, ...] = ()
@@ -23,6 +23,14 @@ def decide(runtime: Runtime, call: Call, now: float, trace: list[Step] | None = 
     if isinstance(found, Denial):
         _note(trace, "identity", None, found.message, Verdict.DENIED)
         return Decision(found)
+    return decide_for(runtime, call, found, now, trace)
+
+
+def decide_for(
+    runtime: Runtime, call: Call, found: Credential | None, now: float, trace: list[Step] | None = None
+) -> Decision:
+    """The rest of `decide`, for a caller that `identify` has found (None: nobody); the proxy asks that before it reads
+    the body."""
     method, consumer = (Method.ANONYMOUS, ANONYMOUS) if found is None else (Method.API_KEY, found.consumer)
     if trace is not None:
         who = RuleRef("AIConsumer", consumer.key, consumer.entry.source.generation, found.name) if found else None

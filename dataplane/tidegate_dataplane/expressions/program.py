@@ -13,6 +13,22 @@ from tidegate_dataplane.expressions.references import Read, References, find_ref
 
 MAX_LENGTH: Final = 2048
 _UNSET: Final = object()
+# Results are remembered for so many sets of values, of expressions that read nothing else than short texts which few
+# calls bring anew. What callers choose freely (headers, paths, sizes) would only fill the memory.
+_REMEMBERED: Final = 256
+_FEW_VALUES: Final = frozenset(
+    {
+        ("request", "model"),
+        ("request", "operation"),
+        ("consumer", "name"),
+        ("consumer", "namespace"),
+        ("consumer", "type"),
+        ("consumer", "team"),
+        ("consumer", "tier"),
+        ("route", "name"),
+        ("route", "namespace"),
+    }
+)
 
 
 class Program:
@@ -21,7 +37,7 @@ class Program:
     Not for use by several threads at once: the values of the last call stay in its context.
     """
 
-    __slots__ = ("_clock", "_context", "_last", "_program", "_reads", "source", "variables")
+    __slots__ = ("_clock", "_context", "_last", "_program", "_reads", "_results", "source", "variables")
 
     def __init__(self, source: str, references: References) -> None:
         self.source = source
@@ -31,6 +47,9 @@ class Program:
         self._reads = tuple(read for read in references.reads if read.root != NOW)
         self._clock = NOW in self.variables
         self._last: list[object] = [_UNSET] * (len(self._reads) + 1)
+        self._results: dict[tuple[object, ...], bool] | None = None
+        if not self._clock and all(map(_has_few_values, self._reads)):
+            self._results = {}
 
     def evaluate(self, variables: Mapping[str, Any]) -> bool:
         """The truth value. `variables` maps each needed name to a mapping of its members, `now` to epoch seconds.
@@ -38,6 +57,19 @@ class Program:
         Values are compared by identity with those of the last call, so lists and maps must not be changed in place.
         Raises EvaluationError.
         """
+        results = self._results
+        if results is None:
+            return self._evaluate(variables)
+        values = tuple([_value(read, variables) for read in self._reads])
+        known = results.get(values)
+        if known is None:
+            known = self._evaluate(variables)
+            if len(results) >= _REMEMBERED:
+                results.clear()
+            results[values] = known
+        return known
+
+    def _evaluate(self, variables: Mapping[str, Any]) -> bool:
         context, last = self._context, self._last
         if self._clock:
             now = int(variables[NOW])
@@ -65,6 +97,18 @@ class Program:
         if result is False:
             return False
         raise EvaluationError(f"the result is {_type_name(result)}, not a bool")
+
+
+def _has_few_values(read: Read) -> bool:
+    if (read.root, read.member) == ("consumer", "attributes"):
+        return read.keys is not None
+    return (read.root, read.member) in _FEW_VALUES and read.keys is None
+
+
+def _value(read: Read, variables: Mapping[str, Any]) -> object:
+    """What a read sees, to be compared by value; an absent key is None, which no attribute is."""
+    member = variables[read.root][read.member]
+    return member if read.keys is None else tuple([member.get(key) for key in read.keys])
 
 
 def compile_expression(text: str) -> Program:

@@ -13,6 +13,8 @@ from tidegate_dataplane.ledger.demand import Demand, Excess, Measure, Standing, 
 
 # Every new counter pays for a look at so many old ones: idle ones go, and memory follows what is in use.
 _SWEPT_PER_CREATION: Final = 4
+# So few are not worth looking at: a fast bucket is idle between two calls, and would be made anew for each.
+_KEPT: Final = 1_024
 
 
 class Reservation:
@@ -162,7 +164,8 @@ class MemoryLedger:
 
     def _create(self, demand: Demand) -> Cell:
         # Not swept here: the cells of the call at hand are not taken from yet, and look idle.
-        self._sweeps += _SWEPT_PER_CREATION
+        if len(self._cells) >= _KEPT:
+            self._sweeps += _SWEPT_PER_CREATION
         cell = self._cells[demand.key] = self._new_cell(demand)
         self._keys.append(demand.key)
         return cell
