@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 
-from tidegate_dataplane.engine.decide import decide
-
 from tidegate_dataplane.engine.call import Call
+from tidegate_dataplane.engine.decide import decide
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.snapshot.entries import ConsumerEntry, Operation, RouteEntry
 from tidegate_operator.compile import Served
