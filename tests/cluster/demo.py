@@ -63,8 +63,10 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0 after Ctrl-C, 1 when something could not start or ended by itself."""
-    # `make` and a supervisor end it with SIGTERM: take everything down then too.
+    # `make` and a supervisor end it with SIGTERM: take everything down then too. Ctrl-C must end it as well where a
+    # shell has started it in the background, with SIGINT ignored.
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         _run(_options(argv))
     except KeyboardInterrupt:
