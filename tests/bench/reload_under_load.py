@@ -126,7 +126,7 @@ def measure(folder: Path, *, routes: int, rounds: int, seconds: int, rate: int) 
                 for case in cases:
                     print(f"  round {number + 1}/{rounds}: {_label(case)}", file=sys.stderr, flush=True)
                     before = _revision(gateway)
-                    with _edited(mounted, edits, active=case.reloading):
+                    with _edited(mounted, edits, seconds if case.reloading else 0):
                         case.loads.append(loads[case.load]())
                     time.sleep(_PERIOD * 2)  # so that the last reload belongs to this spell, not to the next
                     case.reloads += _revision(gateway) - before
@@ -144,23 +144,27 @@ def judge(cases: Sequence[Case]) -> list[Goal]:
 
 
 @contextmanager
-def _edited(mounted: MountedDirectory, edits: Edits, *, active: bool) -> Iterator[None]:
-    """Swap in a new snapshot every second while the block runs, if `active`."""
+def _edited(mounted: MountedDirectory, edits: Edits, seconds: int) -> Iterator[None]:
+    """Swap in a new snapshot every second while the block runs, for that many seconds.
+
+    The files are written before, so that this program does not take the cores from those that are measured.
+    """
+    prepared = [mounted.prepare(edits.next()) for _ in range(seconds)]
     over = threading.Event()
 
     def swap() -> None:
-        while not over.wait(_PERIOD):
-            mounted.swap(edits.next())
+        for each in prepared:
+            if over.wait(_PERIOD):
+                return
+            mounted.show(each)
 
     writer = threading.Thread(target=swap, name="edits")
-    if active:
-        writer.start()
+    writer.start()
     try:
         yield
     finally:
         over.set()
-        if active:
-            writer.join()
+        writer.join()
 
 
 def _open(call: Call, rate: int, seconds: int) -> Load:
