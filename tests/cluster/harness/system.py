@@ -18,6 +18,8 @@ from cluster.harness.published import Published, read_published
 
 DATA_PLANES = 2
 _DEADLINE = 20.0
+# After a first start the statuses of thousands of objects take the API server half a minute; publishing does not wait.
+_STATUS_DEADLINE = 90.0
 
 
 class System:
@@ -132,7 +134,7 @@ class System:
 
     def wait_for(self, manifest: Manifest, kind: str, status: str = "True", *, reason: str | None = None) -> Any:
         """See `conditions.wait_for_condition`."""
-        return wait_for_condition(self.admin, path_of(manifest), kind, status, reason=reason, deadline=_DEADLINE)
+        return wait_for_condition(self.admin, path_of(manifest), kind, status, reason=reason, deadline=_STATUS_DEADLINE)
 
     def wait_all_ready(self, manifests: Iterable[Manifest]) -> None:
         """Wait until each of Tidegate's kinds among them is in force on every data plane."""
