@@ -4,7 +4,6 @@ Reads what `kubectl apply -R -f` would apply, tells apart what is Tidegate's own
 an object is valid is judged elsewhere (offline/). No message repeats a value.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 from tidegate_crds.v1alpha1.shapes import LABEL_PATTERN, SUBDOMAIN_PATTERN
 from tidegate_crds.wording import PATTERN_WORDS
 from tidegate_operator.field_path import FieldPath, field_path, field_text
+from tidegate_operator.manifest_files import manifest_files
 from tidegate_operator.offline.secret_data import secret_data
 from tidegate_operator.offline.stored_form import stored_spec
 from tidegate_operator.problems import Problem, Severity
@@ -26,11 +26,8 @@ DEFAULT_NAMESPACE = "default"
 API_VERSION = "tidegate.dev/v1alpha1"
 
 _GROUP = "tidegate.dev"
-_SUFFIXES = (".yaml", ".yml", ".json")
-_TEST_SUFFIXES = (".test.yaml", ".test.yml")
 _JSON_ESCAPE = re.compile(r"\\(?:u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})|.)")
 _EXAMPLES = {"apiVersion": API_VERSION, "kind": Kind.ROUTE.value}
-_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +141,6 @@ def load_paths(paths: Iterable[str | Path]) -> Loaded:
     return Loaded(tuple(documents), tuple(problems), tuple(files))
 
 
-def manifest_files(paths: Iterable[str | Path]) -> list[Path]:
-    """The files that `load_paths` reads, sorted within each path, each once, whatever links lead to it.
-
-    Left out: hidden files and folders, `*.test.yaml` and kustomizations. Raises FileNotFoundError.
-    """
-    seen: set[str] = set()
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        for file in _files_below(path) if path.is_dir() else [path]:
-            real = os.path.realpath(file)
-            if real not in seen:
-                seen.add(real)
-                found.append(file)
-    return found
-
-
 def to_world(loaded: Loaded, generations: Mapping[ObjectKey, int] | None = None) -> World:
     """All objects that have an identity, and every readable Secret; of two with one identity the first counts.
 
@@ -183,29 +162,6 @@ def to_world(loaded: Loaded, generations: Mapping[ObjectKey, int] | None = None)
 def _resource(manifest: Manifest, key: ObjectKey, generation: int) -> Resource:
     uid = _text(manifest.metadata.get("uid"))
     return Resource(key, stored_spec(key.kind, manifest.raw.get("spec")), generation, uid)
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if _is_manifest_name(name) and (file := Path(here, name)).is_file():
-                yield file
-
-
-def _is_manifest_name(name: str) -> bool:
-    return (
-        name.endswith(_SUFFIXES)
-        and not name.startswith(".")
-        and not name.endswith(_TEST_SUFFIXES)
-        and name not in _KUSTOMIZATIONS
-    )
 
 
 def _read_file(path: Path) -> Iterator[Manifest | Problem]:

@@ -98,13 +98,7 @@ class MemoryLedger:
             refused, exceeded = _judge(demands, cells, amounts, now)
             if refused is not None:
                 return refused
-            # A call that a shadow rate limit would refuse takes nothing from its bucket, as if it had refused.
-            skipped = {excess.demand.key for excess in exceeded if excess.demand.window is None}
-            if skipped:
-                held = [
-                    (demand, cell) for demand, cell in zip(demands, cells, strict=True) if demand.key not in skipped
-                ]
-                demands, cells = [demand for demand, _ in held], [cell for _, cell in held]
+            demands, cells = _without_refused_buckets(demands, cells, exceeded)
         stamps = [cell.take(amounts[demand.measure]) for demand, cell in zip(demands, cells, strict=True)]
         reservation = Reservation(request_id, demands, cells, amounts, stamps, exceeded)
         self._open[request_id] = reservation
@@ -205,6 +199,17 @@ def _judge(
             excess = Excess(demand, cell.used(), demand.amount, asked, cell.reset_at(now), wait)
             (refusals if demand.obeyed else reported).append(excess)
     return max(refusals, key=lambda excess: excess.retry_after, default=None), tuple(reported)
+
+
+def _without_refused_buckets(
+    demands: Sequence[Demand], cells: list[Cell], exceeded: Sequence[Excess]
+) -> tuple[Sequence[Demand], list[Cell]]:
+    """A call that a shadow rate limit would refuse takes nothing from its bucket, as if it had refused."""
+    skipped = {excess.demand.key for excess in exceeded if excess.demand.window is None}
+    if not skipped:
+        return demands, cells
+    held = [(demand, cell) for demand, cell in zip(demands, cells, strict=True) if demand.key not in skipped]
+    return [demand for demand, _ in held], [cell for _, cell in held]
 
 
 def _standing(tightest: tuple[int, Demand, Cell] | None, now: float) -> Standing | None:

@@ -10,7 +10,8 @@ import msgspec
 
 from tidegate_dataplane.errors import INVALID_REQUEST, encode_error
 from tidegate_dataplane.providers.answer import Question
-from tidegate_dataplane.providers.mock_shapes import Json, MockCall, Rejected, answer, events
+from tidegate_dataplane.providers.mock_call import Json, MockCall, Rejected
+from tidegate_dataplane.providers.mock_shapes import answer, events
 from tidegate_dataplane.snapshot.entries import MockAnswer, Operation
 from tidegate_dataplane.upstream import ResponseTimeout
 

@@ -25,7 +25,7 @@ class ServeView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._verdicts: Mapping[ObjectKey, Verdict] = {}
-        self._problems: tuple[str, ...] = ()
+        self._problems: list[Problem] = []
         self._number = 0
 
     def loaded(self, revision: Revision) -> None:
@@ -41,8 +41,9 @@ class ServeView:
             self._console.print(_table(verdicts))
         else:
             self._print(", ".join(f"{number} {kind}" for kind, number in _by_kind(verdicts)))
-        self._show_problems(revision)
-        self._remember(revision)
+        problems = problems_of(revision)
+        self._show_problems(problems, revision)
+        self._remember(revision, problems)
 
     def listening(self, url: str, admin_url: str, call: SampleCall | None) -> None:
         """Where it answers, and a line that works when pasted."""
@@ -59,14 +60,14 @@ class ServeView:
     def edited(self, revision: Revision, *, refused: str = "") -> None:
         """What an edit changed, or why it changed nothing."""
         lines = list(_changes(self._verdicts, revision.compiled.verdicts))
-        problems = self._current_problems(revision)
+        problems = problems_of(revision)
         if not lines and problems == self._problems and revision.number == self._number:
             return
         for line in lines:
             self._print(escape(line))
         if problems != self._problems:
             if problems:
-                self._show_problems(revision)
+                self._show_problems(problems, revision)
             else:
                 self._print("[green]all problems are mended[/]")
         if refused:
@@ -77,22 +78,19 @@ class ServeView:
             self._print(f"[green]revision {revision.number} is in force[/]")
         else:
             self._print(f"nothing changed: revision {revision.number} stays in force")
-        self._remember(revision)
+        self._remember(revision, problems)
 
     def failed(self, message: str) -> None:
         """Something that is not about one object; what was in force stays."""
         self._print(f"[red]{escape(message)}[/]")
 
-    def _remember(self, revision: Revision) -> None:
+    def _remember(self, revision: Revision, problems: list[Problem]) -> None:
         self._verdicts = revision.compiled.verdicts
-        self._problems = self._current_problems(revision)
+        self._problems = problems
         self._number = revision.number
 
-    def _current_problems(self, revision: Revision) -> tuple[str, ...]:
-        return tuple(str(problem) for problem in problems_of(revision))
-
-    def _show_problems(self, revision: Revision) -> None:
-        for problem in problems_of(revision):
+    def _show_problems(self, problems: list[Problem], revision: Revision) -> None:
+        for problem in problems:
             colour = "red" if problem.severity is Severity.ERROR else "yellow"
             self._console.print(Text.assemble((f"{problem.severity}: ", colour), str(problem)), soft_wrap=True)
         for file in revision.reading.kept:

@@ -3,13 +3,10 @@
 A directory has no API server, so the compiler must not rest on one.
 """
 
-from functools import cache
 from typing import Any
 
-import cel
-
-from tidegate_crds.rules import CelRule
 from tidegate_crds.v1alpha1.shapes import Shape
+from tidegate_operator.cel_rule import rule_holds
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.compile.spec_shape import FieldShape, fields_of, has_rules
 
@@ -17,7 +14,7 @@ from tidegate_operator.compile.spec_shape import FieldShape, fields_of, has_rule
 def check_rules(model: type[Shape], data: dict[str, Any], problems: Problems, path: str = "spec") -> None:
     """Judge `data` (JSON of a valid `model`, absent fields left out) by the rules of the model and all inside it."""
     for rule in model.cel_rules:
-        if not _holds(rule, data):
+        if not rule_holds(rule.rule, data):
             problems.add(path + rule.field_path, rule.message)
     for name, field in fields_of(model).items():
         value = data.get(name)
@@ -47,15 +44,3 @@ def _check_unique(field: FieldShape, items: list[Any], problems: Problems, path:
             what = f"the same {' and '.join(field.list_keys)}" if field.list_keys else "the same value"
             where = f"{path}[{position}]" + (f".{field.list_keys[0]}" if field.list_keys else "")
             problems.add(where, f"has {what} as item {first}: remove one, or rename it")
-
-
-def _holds(rule: CelRule, data: dict[str, Any]) -> bool:
-    try:
-        return _program(rule.rule).execute({"self": data}) is True
-    except (ValueError, TypeError, RuntimeError):
-        return False
-
-
-@cache
-def _program(rule: str) -> cel.Program:
-    return cel.compile(rule)

@@ -1,12 +1,10 @@
 """Evaluates the `x-kubernetes-validations` of a schema, as the API server does after defaulting."""
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
-import cel
-
 from tidegate_crds.schema import Schema
+from tidegate_operator.cel_rule import rule_holds
 from tidegate_operator.field_path import FieldPath, field_path
 
 
@@ -37,13 +35,7 @@ def rule_violations(
 
 
 def _failure(rule: Schema, value: Any) -> str | None:
-    try:
-        holds = _program(rule["rule"]).execute({"self": value})
-    except (ValueError, TypeError, RuntimeError):
+    holds = rule_holds(rule["rule"], value)
+    if holds is None:
         return f"{rule['message']} (the rule could not be evaluated on this value)"
-    return None if holds is True else str(rule["message"])
-
-
-@cache
-def _program(rule: str) -> cel.Program:
-    return cel.compile(rule)
+    return None if holds else str(rule["message"])
