@@ -15,6 +15,7 @@ import typer
 import uvloop
 from kubernetes.aio.config import ConfigException
 
+from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import ClusterFacts
 from tidegate_operator.run import Options, run
 from tidegate_operator.world import Facts
@@ -102,11 +103,11 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     return labels
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdecimal():
-        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--health-listen")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - an empty host means every address
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--health-listen") from error
 
 
 def _configure_logging(form: LogFormat) -> None:

@@ -90,7 +90,11 @@ def test_killed_at_random_points_while_edits_go_on(installation: Installation) -
     between = 0
     revision = installation.revision()
     with _Background(installation.load) as reader:
-        for kill in range(KILLS):
+        # Where in a publication a kill strikes is chance: go on, up to a bound, until one has struck between the shards
+        # and the index.
+        for kill in range(KILLS * 3):
+            if kill >= KILLS and between:
+                break
             with _Background(_Editor(installation).step) as editor:
                 before = installation.outputs()
                 wait_until(
@@ -99,7 +103,7 @@ def test_killed_at_random_points_while_edits_go_on(installation: Installation) -
                     deadline=30.0,
                     process=operator,
                 )
-                time.sleep(chance.uniform(0, 0.015))
+                time.sleep(chance.uniform(0, 0.015) if kill < KILLS else 0)
                 operator.kill9()
                 assert editor.healthy
             # At rest and without an operator: this is what every data plane that starts now is left with.
