@@ -4,6 +4,10 @@
 cluster-tools: $(STAMP) ## build kube-apiserver, etcd and kubectl (needs Go; minutes, once)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools
 
+.PHONY: oidc-tools
+oidc-tools: $(STAMP) ## build Dex, an OpenID provider, for the token tests (needs Go and a C compiler; once)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools dex
+
 .PHONY: test-cluster
 test-cluster: cluster-tools ## run the tests against the real API server
 	@$(BIN)/python -m pytest tests/cluster

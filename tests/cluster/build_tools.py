@@ -1,6 +1,7 @@
-"""Builds the real kube-apiserver, kubectl and etcd that the cluster tests run against.
+"""Builds the real kube-apiserver, kubectl and etcd that the cluster tests run against, and Dex for the token tests.
 
     make cluster-tools
+    make oidc-tools
 
 The versions are pinned, with the checksums of every module, by tools/*/go.mod and go.sum; the go
 command fetches and verifies them. The binaries lie outside the checkout, in a folder that is named
@@ -20,11 +21,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.harness.binaries import KUBERNETES_VERSION, MODULES, MODULES_DIR, cache_root, from_environment, tools_key
+from cluster.harness.binaries import (
+    KUBERNETES_VERSION,
+    MODULES,
+    MODULES_DIR,
+    cache_root,
+    dex_key,
+    from_environment,
+    tools_key,
+)
 
 Report = Callable[[str], None]
 
@@ -40,12 +49,13 @@ class BuildFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Tool:
-    """One binary: the folder under tools/ that pins it, its Go package, and how many packages it compiles."""
+    """One binary: the folder under tools/ that pins it, its Go package, and how it is built. `cgo` needs a C compiler."""
 
     name: str
     module: str
     package: str
     ldflags: str = ""
+    cgo: bool = False
 
 
 # Without the version stamped in, clients cannot parse what /version answers.
@@ -62,6 +72,9 @@ TOOLS = (
     Tool("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl", _KUBERNETES_LDFLAGS),
 )
 
+# Its SQLite is C.
+DEX = Tool("dex", "dex", "github.com/dexidp/dex/cmd/dex", cgo=True)
+
 
 def ensure_tools(report: Report) -> Path:
     """The folder with the three binaries, built first when it is not there. Safe to run twice at once.
@@ -72,26 +85,36 @@ def ensure_tools(report: Report) -> Path:
     if given is not None:
         report(f"using KUBEBUILDER_ASSETS: {given}")
         return given
-    target = cache_root() / tools_key()
+    return _ensure(tools_key(), TOOLS, MODULES, "about five minutes on two cores", report)
+
+
+def ensure_dex(report: Report) -> Path:
+    """Dex, built first when it is not there. Safe to run twice at once. Raises BuildFailed with what to do next."""
+    return _ensure(dex_key(), (DEX,), (DEX.module,), "about 90 seconds on two cores", report) / DEX.name
+
+
+def _ensure(key: str, tools: Sequence[Tool], modules: Sequence[str], time_needed: str, report: Report) -> Path:
+    target = cache_root() / key
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock(target.with_name(f".{target.name}.lock"), report):
         if not target.is_dir():
-            _check_go()
-            _build_all(target, report)
+            _check_go(modules)
+            _check_compiler(tools)
+            report(f"building {', '.join(tool.name for tool in tools)} with Go, once: {time_needed}")
+            _build_all(tools, target, report)
     return target
 
 
-def _build_all(target: Path, report: Report) -> None:
+def _build_all(tools: Sequence[Tool], target: Path, report: Report) -> None:
     prefix = f".{target.name}.partial-"
     # What an interrupted build left behind; the lock says that nobody works in there now.
     for left in target.parent.glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     try:
-        report(f"building {', '.join(tool.name for tool in TOOLS)} with Go, once: about five minutes on two cores")
-        for tool in TOOLS:
+        for tool in tools:
             _build(tool, partial, report)
         partial.chmod(0o755)
         partial.rename(target)
@@ -106,7 +129,7 @@ def _build(tool: Tool, into: Path, report: Report) -> None:
     process = subprocess.Popen(
         command,
         cwd=MODULES_DIR / tool.module,
-        env=_go_environment(),
+        env=_go_environment(cgo=tool.cgo),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -186,10 +209,16 @@ class _Lines:
         return "\n".join([line for line in self._all if not self._PROGRESS.fullmatch(line)][-last:])
 
 
-def _check_go() -> None:
+def _check_compiler(tools: Sequence[Tool]) -> None:
+    names = [tool.name for tool in tools if tool.cgo]
+    if names and all(shutil.which(compiler) is None for compiler in (os.environ.get("CC", "cc"), "gcc", "clang")):
+        raise BuildFailed(f"{', '.join(names)} needs a C compiler. Install gcc (or set CC) and try again.")
+
+
+def _check_go(modules: Sequence[str]) -> None:
     if shutil.which("go") is None:
-        raise BuildFailed(f"Go is missing. {_INSTALL_GO.format(version=_wanted_go())}")
-    for module in MODULES:
+        raise BuildFailed(f"Go is missing. {_INSTALL_GO.format(version=_wanted_go(modules))}")
+    for module in modules:
         # Inside the module the go command itself compares versions, and fetches a newer toolchain if it may.
         check = subprocess.run(
             ["go", "version"],
@@ -200,18 +229,18 @@ def _check_go() -> None:
             check=False,
         )
         if check.returncode != 0:
-            raise BuildFailed(f"{check.stderr.strip()}\n{_INSTALL_GO.format(version=_wanted_go())}")
+            raise BuildFailed(f"{check.stderr.strip()}\n{_INSTALL_GO.format(version=_wanted_go(modules))}")
 
 
-def _wanted_go() -> str:
-    texts = [(MODULES_DIR / module / "go.mod").read_text() for module in MODULES]
+def _wanted_go(modules: Sequence[str]) -> str:
+    texts = [(MODULES_DIR / module / "go.mod").read_text() for module in modules]
     found = [match[1] for text in texts if (match := re.search(r"^go (\S+)$", text, re.MULTILINE))]
     return max(found, key=lambda version: [int(part) for part in version.split(".")])
 
 
-def _go_environment() -> dict[str, str]:
+def _go_environment(*, cgo: bool = False) -> dict[str, str]:
     # A user's GOFLAGS (-mod=vendor, tags) or workspace must not leak into what is pinned here.
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    return {**os.environ, "CGO_ENABLED": str(int(cgo)), "GOFLAGS": "", "GOWORK": "off"}
 
 
 @contextlib.contextmanager
@@ -237,13 +266,13 @@ def _clock(start: float) -> str:
 
 
 def main() -> int:
-    """Build what is missing and print the folder's path on stdout; progress goes to stderr."""
+    """Build what is missing and print where it is on stdout; progress goes to stderr. The argument `dex` means Dex."""
 
     def report(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     try:
-        print(ensure_tools(report))
+        print(ensure_dex(report) if sys.argv[1:] == ["dex"] else ensure_tools(report))
     except BuildFailed as error:
         report(f"error: {error}")
         return 1

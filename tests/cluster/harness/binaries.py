@@ -65,16 +65,34 @@ def pinned(module: str, dependency: str) -> str:
     return match[1]
 
 
+def find_dex() -> Path:
+    """The Dex of `make oidc-tools`. Raises ToolsMissing with that command."""
+    path = cache_root() / dex_key() / "dex"
+    if not os.access(path, os.X_OK):
+        raise ToolsMissing(f"{path} not found. Run `make oidc-tools` (needs Go and a C compiler; 90 seconds, once).")
+    return path
+
+
 KUBERNETES_VERSION = pinned("kubernetes", "k8s.io/kubernetes")
 ETCD_VERSION = pinned("etcd", "go.etcd.io/etcd/server/v3")
 
 
+DEX_VERSION = pinned("dex", "github.com/dexidp/dex")
+
+
 def tools_key() -> str:
     """Names a build after its versions, the platform, and every pinned module."""
+    return f"kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}-{_built_from(MODULES)}"
+
+
+def dex_key() -> str:
+    """The same for Dex, which is built on its own, so that a new pin of one does not build the other anew."""
+    return f"dex-{DEX_VERSION}-{_built_from(('dex',))}"
+
+
+def _built_from(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for module in MODULES:
+    for module in modules:
         for name in ("go.mod", "go.sum"):
             digest.update((MODULES_DIR / module / name).read_bytes())
-    system, machine = platform.system().lower(), platform.machine().lower()
-    pins = digest.hexdigest()[:8]
-    return f"kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}-{system}-{machine}-{pins}"
+    return f"{platform.system().lower()}-{platform.machine().lower()}-{digest.hexdigest()[:8]}"
