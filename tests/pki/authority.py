@@ -23,10 +23,18 @@ class Issued:
     certificate: bytes
     key: bytes
 
+    @property
+    def der(self) -> bytes:
+        return self.parsed.public_bytes(Encoding.DER)
+
+    @property
+    def parsed(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self.certificate)
+
 
 @dataclass(frozen=True)
 class Authority:
-    """Signs serving certificates. `pem` is what a client must trust."""
+    """Signs certificates of servers and clients, and revokes them. `pem` is what a client must trust."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -36,7 +44,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _unsigned(_name(name), _name(name), key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
             .sign(key, hashes.SHA256())
         )
@@ -62,6 +70,57 @@ class Authority:
         )
         return Issued(certificate.public_bytes(Encoding.PEM), private_pem(key))
 
+    def issue_client(
+        self,
+        common_name: str,
+        *,
+        uris: Iterable[str] = (),
+        dns: Iterable[str] = (),
+        emails: Iterable[str] = (),
+        lifetime: timedelta = _DAY,
+    ) -> Issued:
+        """A client's certificate, from a day ago until `lifetime` from now (X.509 counts whole seconds)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(each) for each in uris]
+        names += [x509.DNSName(each) for each in dns]
+        names += [x509.RFC822Name(each) for each in emails]
+        builder = (
+            _unsigned(_name(common_name), self.certificate.subject, key, lifetime=lifetime)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self.key, hashes.SHA256())
+        return Issued(certificate.public_bytes(Encoding.PEM), private_pem(key))
+
+    def subordinate(self, name: str) -> Authority:
+        """An authority of its own that this one signed."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            _unsigned(_name(name), self.certificate.subject, key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+        return Authority(key, certificate)
+
+    def revoke(self, *revoked: Issued, lifetime: timedelta = _DAY) -> bytes:
+        """A CRL in PEM, from two days ago until `lifetime` from now."""
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now - 2 * _DAY)
+            .next_update(now + lifetime)
+        )
+        for each in revoked:
+            entry = (
+                x509.RevokedCertificateBuilder().serial_number(each.parsed.serial_number).revocation_date(now - _DAY)
+            )
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """PKCS #8, not encrypted."""
@@ -80,7 +139,12 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def _unsigned(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, *, expired: bool = False
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    expired: bool = False,
+    lifetime: timedelta = _DAY,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -90,7 +154,7 @@ def _unsigned(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - 2 * _DAY)
-        .not_valid_after(now - _DAY if expired else now + _DAY)
+        .not_valid_after(now - _DAY if expired else now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
