@@ -31,7 +31,7 @@ from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.runtime.objects import Credential
+from tidegate_dataplane.runtime.objects import NOBODY, Identity
 from tidegate_dataplane.snapshot.entries import Operation
 
 _log = logging.getLogger(__name__)
@@ -99,8 +99,8 @@ class Traffic:
         if operation is LISTING:
             await self._list(exchange, runtime, base, keys)
             return
-        found = self._identify(exchange, runtime, keys)
-        await self._infer(exchange, receive, runtime, base, operation, keys, found)
+        identity = self._identify(exchange, runtime, keys)
+        await self._infer(exchange, receive, runtime, base, operation, keys, identity)
 
     async def _list(self, exchange: Exchange, runtime: Runtime, base: str, keys: tuple[str, ...]) -> None:
         call = listing_call(
@@ -116,14 +116,15 @@ class Traffic:
             raise self._denied(exchange, Decision(found), found)
         await exchange.respond(200, [(b"content-type", b"application/json")], found)
 
-    def _identify(self, exchange: Exchange, runtime: Runtime, keys: tuple[str, ...]) -> Credential | None:
+    def _identify(self, exchange: Exchange, runtime: Runtime, keys: tuple[str, ...]) -> Identity:
         """Before the body is read: a wrong key costs us nothing more."""
         found = identify(runtime, keys, exchange.arrived)
         if isinstance(found, Denial):
             raise self._denied(exchange, Decision(found), found)
-        if found is not None:
-            exchange.key_name = found.name
-        return found
+        if found is None:
+            return NOBODY
+        exchange.key_name = found.name
+        return found.identity
 
     async def _infer(
         self,
@@ -133,7 +134,7 @@ class Traffic:
         base: str,
         operation: Operation,
         keys: tuple[str, ...],
-        found: Credential | None,
+        identity: Identity,
     ) -> None:
         exchange.operation = operation
         body = await read_body(receive, exchange.headers, self._body_bytes)
@@ -141,7 +142,7 @@ class Traffic:
         prompt = exchange.prompt = read_prompt(body, operation)
         started = perf_counter()
         call = _call(exchange, prompt, base, operation, keys)
-        decision = exchange.decision = decide_for(runtime, call, found, exchange.arrived)
+        decision = exchange.decision = decide_for(runtime, call, identity, exchange.arrived)
         if decision.denial is not None:
             exchange.decided_seconds = perf_counter() - started
             raise self._denied(exchange, decision, decision.denial)

@@ -213,7 +213,7 @@ CASES: tuple[Case, ...] = (
     _set("AIConsumer", "spec.type", ""),
     _set("AIPolicy", "spec.mode", "enforce"),
     _set("AIPolicy", "spec.strength", "Optional"),
-    _set("AIPolicy", "spec.authentication.methods[0]", "JWT"),
+    _set("AIPolicy", "spec.authentication.methods[0]", "Basic"),
     _set("AIPolicy", "spec.authorization.rules[0].effect", "Permit"),
     _set("AIPolicy", "spec.rateLimits[0].per", "Team"),
     _set("Quota", "spec.per", "Address"),

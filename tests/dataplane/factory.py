@@ -10,6 +10,7 @@ from tidegate_dataplane.snapshot.codec import digest, encode_index, encode_shard
 from tidegate_dataplane.snapshot.entries import (
     SCHEMA_VERSION,
     Attachment,
+    AuthenticationEntry,
     BackendEntry,
     ClusterFacts,
     ConsumerEntry,
@@ -113,7 +114,7 @@ def policy(
     return PolicyEntry(
         source=source(name),
         target_refs=(TargetRef(kind=TargetKind.NAMESPACE),),
-        methods=methods,
+        authentication=AuthenticationEntry(methods=methods),
         rules=rules,
         rate_limits=rate_limits,
     )

@@ -24,6 +24,7 @@ from samples.snapshots import (
     snapshot,
 )
 from tidegate_dataplane.engine import Call, Decision, Denial, Step, decide, explain, visible_models
+from tidegate_dataplane.engine.decision import methods_of
 from tidegate_dataplane.runtime import EMPTY, Runtime, build
 from tidegate_dataplane.snapshot.entries import (
     Effect,
@@ -251,7 +252,7 @@ def attached_to_all(drawn: dict[tuple[type, str], Entry], added: PolicyEntry) ->
 
 
 def enforced_gate(entry: Entry) -> bool:
-    return isinstance(entry, PolicyEntry) and entry.mode is Mode.ENFORCE and entry.methods is not None
+    return isinstance(entry, PolicyEntry) and entry.mode is Mode.ENFORCE and entry.authentication is not None
 
 
 @thorough
@@ -279,7 +280,7 @@ def essence(decision: Decision) -> tuple[Any, ...]:
         decision.route.key if decision.route else None,
         decision.route.entry if decision.route else None,
         decision.consumer.entry if decision.consumer else None,
-        decision.method,
+        methods_of(decision.identity),
         decision.rule,
         decision.shadow,
         decision.demands,

@@ -12,6 +12,7 @@ from tidegate_dataplane.snapshot.codec import encode_shard
 from tidegate_dataplane.snapshot.entries import (
     SCHEMA_VERSION,
     Attachment,
+    AuthenticationEntry,
     BackendEntry,
     CalendarPeriod,
     ClusterFacts,
@@ -70,7 +71,12 @@ def route(key: str = "team-a/chat", *, created: int = 0, generation: int = 1, **
     return RouteEntry(source=source(key, created=created, generation=generation), **(defaults | fields))
 
 
-def policy(key: str = "team-a/login", *, generation: int = 1, **fields: Any) -> PolicyEntry:
+def policy(
+    key: str = "team-a/login", *, generation: int = 1, methods: tuple[Method, ...] | None = None, **fields: Any
+) -> PolicyEntry:
+    """`methods` stands for an authentication section of which one of them suffices."""
+    if methods is not None:
+        fields["authentication"] = AuthenticationEntry(methods=methods)
     return PolicyEntry(source=source(key, generation=generation), target_refs=_HERE, **fields)
 
 

@@ -15,6 +15,7 @@ from tidegate_crds.v1alpha1.shapes import (
     SecretKeyRef,
     Shape,
     Status,
+    Word,
     list_map,
 )
 
@@ -38,6 +39,17 @@ class BackendModel(Shape):
     """A model that the backend offers."""
 
     name: ModelName = Field(description="The provider's own name for the model (for AzureOpenAI: the deployment).")
+    version: ModelName | None = Field(
+        default=None, description="Its version, such as 2024-07-18; authorization rules may name it."
+    )
+
+
+class Location(Shape):
+    """Where the backend computes."""
+
+    cloud: Word | None = Field(default=None, description="Its cloud, such as azure.")
+    region: Word | None = Field(default=None, description="Its region, such as westeurope.")
+    jurisdiction: Word | None = Field(default=None, description="Whose law holds, such as EU.")
 
 
 class BackendTls(Shape):
@@ -95,6 +107,9 @@ class AIBackendSpec(Shape):
     api_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.-]+$")] | None = (
         Field(default=None, description="AzureOpenAI's api-version query parameter.")
     )
+    location: Location | None = Field(
+        default=None, description="Where the backend computes; rules read it as backend.cloud, .region, .jurisdiction."
+    )
     credential: Credential | None = Field(default=None, description="The provider key. Without it none is sent.")
     tls: BackendTls | None = Field(default=None, description="How the endpoint's certificate is verified.")
     connect_timeout: Duration = Field(default="5s", description="Longest wait for a connection.")
@@ -123,4 +138,13 @@ class AIBackend(Shape):
     status: Status | None = Field(default=None, description="Written by the operator.")
 
 
-__all__ = ["AIBackend", "AIBackendSpec", "BackendModel", "BackendTls", "Credential", "MockAnswer", "Provider"]
+__all__ = [
+    "AIBackend",
+    "AIBackendSpec",
+    "BackendModel",
+    "BackendTls",
+    "Credential",
+    "Location",
+    "MockAnswer",
+    "Provider",
+]

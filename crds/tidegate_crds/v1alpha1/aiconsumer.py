@@ -6,13 +6,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints
 
 from tidegate_crds.rules import CelRule
+from tidegate_crds.v1alpha1.authentication import Url
 from tidegate_crds.v1alpha1.shapes import (
     SET,
+    Duration,
     Label,
     Placement,
     SecretKeyRef,
     Shape,
     Status,
+    Subdomain,
     Timestamp,
     Word,
     list_map,
@@ -27,6 +30,21 @@ class ConsumerType(StrEnum):
     SERVICE = "Service"
 
 
+class KeyGeneration(Shape):
+    """The operator makes the key and writes it into the Secret."""
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule("!has(self.overlap) || has(self.rotateEvery)", "generate.overlap goes with generate.rotateEvery"),
+    )
+
+    rotate_every: Duration | None = Field(
+        default=None, description="A new key replaces the old one each such time, at least 10m; absent: never."
+    )
+    overlap: Duration | None = Field(
+        default=None, description="How long the old key works after a rotation; a tenth of rotateEvery when absent."
+    )
+
+
 class ApiKey(Shape):
     """One API key. Only its SHA-256 leaves the cluster's Secrets."""
 
@@ -34,6 +52,10 @@ class ApiKey(Shape):
         CelRule(
             "has(self.secretRef) != has(self.sha256)",
             "spec.credentials.apiKeys[]: give exactly one of secretRef and sha256",
+        ),
+        CelRule(
+            "!has(self.generate) || has(self.secretRef)",
+            "spec.credentials.apiKeys[]: generate needs secretRef, which says where the new key is written",
         ),
     )
 
@@ -44,6 +66,52 @@ class ApiKey(Shape):
     )
     not_before: Timestamp | None = Field(default=None, description="The key is refused before this time (RFC 3339).")
     not_after: Timestamp | None = Field(default=None, description="The key is refused from this time on (RFC 3339).")
+    generate: KeyGeneration | None = Field(
+        default=None, description="Let the operator make the key; {} for one that is never replaced."
+    )
+    revoked: bool = Field(default=False, description="A revoked key is refused; its name stays for the records.")
+
+
+class JwtCredential(Shape):
+    """Tokens whose claims have all these values stand for the consumer."""
+
+    name: Label = Field(description="Name of the credential within the consumer.")
+    issuer: Url = Field(description="The exact iss of the tokens.")
+    match: dict[str, Annotated[str, StringConstraints(min_length=1, max_length=256)]] = Field(
+        min_length=1, max_length=8, description="Claims and their exact values, such as sub: app-42."
+    )
+
+
+class IntrospectedCredential(Shape):
+    """Opaque tokens whose introspection answers all these values stand for the consumer."""
+
+    name: Label = Field(description="Name of the credential within the consumer.")
+    match: dict[str, Annotated[str, StringConstraints(min_length=1, max_length=256)]] = Field(
+        min_length=1, max_length=8, description="Members of the answer and their exact values, such as client_id: app."
+    )
+
+
+class MtlsCredential(Shape):
+    """Client certificates that stand for the consumer."""
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "[has(self.subject), has(self.uri), has(self.dns), has(self.fingerprint)].filter(x, x).size() == 1",
+            "spec.credentials.mtls[]: give exactly one of subject, uri, dns and fingerprint",
+        ),
+    )
+
+    name: Label = Field(description="Name of the credential within the consumer.")
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = Field(
+        default=None, description="The certificate's subject as in RFC 4514, such as CN=search,O=Example."
+    )
+    uri: Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[!-~]+$")] | None = Field(
+        default=None, description="A URI among its subject alternative names, such as spiffe://example.org/search."
+    )
+    dns: Subdomain | None = Field(default=None, description="A DNS name among its subject alternative names.")
+    fingerprint: Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")] | None = (
+        Field(default=None, description="Hex SHA-256 of the certificate.")
+    )
 
 
 class Credentials(Shape):
@@ -53,6 +121,24 @@ class Credentials(Shape):
         default_factory=list,
         max_length=16,
         description="Keys that are valid side by side.",
+        json_schema_extra=list_map("name"),
+    )
+    jwt: list[JwtCredential] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Tokens that stand for the consumer.",
+        json_schema_extra=list_map("name"),
+    )
+    introspection: list[IntrospectedCredential] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Opaque tokens that stand for the consumer.",
+        json_schema_extra=list_map("name"),
+    )
+    mtls: list[MtlsCredential] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Client certificates that stand for the consumer.",
         json_schema_extra=list_map("name"),
     )
 

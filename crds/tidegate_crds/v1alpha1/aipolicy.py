@@ -7,6 +7,9 @@ from pydantic import Field, StringConstraints
 
 from tidegate_crds.rules import CelRule
 from tidegate_crds.v1alpha1.airoute import Operation
+from tidegate_crds.v1alpha1.authentication import Authentication
+from tidegate_crds.v1alpha1.network import Network
+from tidegate_crds.v1alpha1.risk import Risk
 from tidegate_crds.v1alpha1.shapes import (
     ATOMIC,
     SET,
@@ -58,13 +61,6 @@ class Mode(StrEnum):
     SHADOW = "Shadow"
 
 
-class Method(StrEnum):
-    """How a caller may prove who it is."""
-
-    API_KEY = "APIKey"
-    ANONYMOUS = "Anonymous"
-
-
 class Effect(StrEnum):
     """What a matching rule does."""
 
@@ -79,17 +75,6 @@ class RateLimitScope(StrEnum):
     ROUTE = "Route"
     ADDRESS = "Address"
     GLOBAL = "Global"
-
-
-class Authentication(Shape):
-    """How callers may prove who they are. The methods of all attached policies intersect."""
-
-    methods: list[Method] = Field(
-        min_length=1,
-        max_length=4,
-        description="Accepted methods; Anonymous lets in callers that present nothing, where every policy lists it.",
-        json_schema_extra=SET,
-    )
 
 
 class AuthorizationRule(Shape):
@@ -111,13 +96,19 @@ class AuthorizationRule(Shape):
     )
     operations: list[Operation] = Field(
         default_factory=list,
-        max_length=6,
-        description="The caller asks for one of these operations.",
+        max_length=8,
+        description="The caller asks for one of these operations; Models is asking which models there are.",
+        json_schema_extra=SET,
+    )
+    versions: list[ModelPattern] = Field(
+        default_factory=list,
+        max_length=64,
+        description="The version that the backend declares for its model is one of these. Decides target by target.",
         json_schema_extra=SET,
     )
     when: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = Field(
         default=None,
-        description="A CEL expression over request, consumer, route and now that yields a boolean; an error denies.",
+        description="A CEL expression over request, consumer, token, route, backend and now that yields a boolean; an error denies.",
     )
 
 
@@ -149,8 +140,9 @@ class AIPolicySpec(Shape):
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
-            "has(self.authentication) || has(self.authorization) || has(self.rateLimits)",
-            "spec: a policy needs at least one of authentication, authorization and rateLimits",
+            "has(self.authentication) || has(self.authorization) || has(self.rateLimits) || has(self.network)"
+            " || has(self.risk)",
+            "spec: a policy needs at least one of authentication, authorization, rateLimits, network and risk",
         ),
     )
 
@@ -182,6 +174,8 @@ class AIPolicySpec(Shape):
         description="How fast callers may call: token buckets, all of which hold.",
         json_schema_extra=list_map("name"),
     )
+    network: Network | None = Field(default=None, description="From where callers may come.")
+    risk: Risk | None = Field(default=None, description="What makes a call risky, and what then happens.")
     placement: Placement | None = Field(
         default=None, description="In which clusters the policy holds; all, when absent."
     )

@@ -11,7 +11,7 @@ from msgspec import Struct
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Step, Verdict
 from tidegate_dataplane.expressions import EvaluationError
-from tidegate_dataplane.runtime.objects import Consumer, Guard, Route, Rule, RuleRef
+from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef
 from tidegate_dataplane.snapshot.entries import Effect
 
 
@@ -21,6 +21,7 @@ class Subject(Struct, gc=False):
     call: Call
     route: Route
     consumer: Consumer
+    identity: Identity
     now: float
     made: dict[str, Any] | None = None
 
@@ -39,6 +40,7 @@ class Subject(Struct, gc=False):
                     "bodyBytes": call.body_bytes,
                 },
                 "consumer": self.consumer.variables,
+                "token": self.identity.token,
                 "route": self.route.variables,
                 "now": self.now,
             }

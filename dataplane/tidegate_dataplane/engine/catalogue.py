@@ -5,11 +5,12 @@ from msgspec.structs import replace
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.authorize import Subject
 from tidegate_dataplane.engine.call import Call
+from tidegate_dataplane.engine.claimed import consumer_on
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import ANONYMOUS, Consumer, Route
+from tidegate_dataplane.runtime.objects import NOBODY, Identity, Route
 from tidegate_dataplane.snapshot.entries import Method
 
 
@@ -22,14 +23,18 @@ def visible_models(runtime: Runtime, call: Call, now: float) -> list[str] | Deni
     found = identify(runtime, call.keys, now)
     if isinstance(found, Denial):
         return found
-    method, consumer = (Method.ANONYMOUS, ANONYMOUS) if found is None else (Method.API_KEY, found.consumer)
+    return models_for(runtime, call, NOBODY if found is None else found.identity, now)
+
+
+def models_for(runtime: Runtime, call: Call, identity: Identity, now: float) -> list[str] | Denial:
+    """The same for a caller that is identified (or NOBODY)."""
     visible = {
         model
-        for route in _candidates(runtime, consumer.namespace)
+        for route in _candidates(runtime, identity.consumer.namespace)
         for model in route.entry.models
-        if not model.endswith("*") and _usable(runtime, route, model, call, now, method, consumer)
+        if not model.endswith("*") and _usable(runtime, route, model, call, now, identity)
     }
-    if not visible and found is None:
+    if not visible and identity is NOBODY:
         return denials.NO_KEY
     return sorted(visible)
 
@@ -50,14 +55,13 @@ def _might_admit(route: Route, namespace: str) -> bool:
     return route.admits is None or namespace in route.admits
 
 
-def _usable(
-    runtime: Runtime, route: Route, model: str, call: Call, now: float, method: Method, consumer: Consumer
-) -> bool:
+def _usable(runtime: Runtime, route: Route, model: str, call: Call, now: float, identity: Identity) -> bool:
+    consumer = consumer_on(route.guard, identity)
     for operation in route.entry.operations:
         claim = runtime.table.find(call.host, call.base, operation, model, call.headers)
         if claim is None or claim[0] != route.key:
             continue
         asked = replace(call, operation=operation, model=model)
-        if judge(Subject(asked, route, consumer, now), method)[0] is None:
+        if judge(Subject(asked, route, consumer, identity, now))[0] is None:
             return True
     return False

@@ -8,55 +8,62 @@ from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.admit import demands
 from tidegate_dataplane.engine.authorize import Subject, authorize
 from tidegate_dataplane.engine.call import Call
+from tidegate_dataplane.engine.claimed import consumer_on
 from tidegate_dataplane.engine.decision import Decision, Denial, Step, Verdict
+from tidegate_dataplane.engine.gates import first_closed, passes, proven_for
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import ANONYMOUS, Credential, Guard, RuleRef
-from tidegate_dataplane.snapshot.entries import Method
+from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, RuleRef
 
 _NO_SHADOW: tuple[RuleRef, ...] = ()
 
 
 def decide(runtime: Runtime, call: Call, now: float, trace: list[Step] | None = None) -> Decision:
-    """Let the call in, or say why not. `now` is in seconds since the epoch; `trace` collects what was looked at."""
+    """Let the call in, or say why not. `now` is in seconds since the epoch; `trace` collects what was looked at.
+
+    Identifies by the API keys of the call alone; a caller that has proved itself otherwise goes to `decide_for`.
+    """
     found = identify(runtime, call.keys, now)
     if isinstance(found, Denial):
         _note(trace, "identity", None, found.message, Verdict.DENIED)
         return Decision(found)
-    return decide_for(runtime, call, found, now, trace)
+    return decide_for(runtime, call, NOBODY if found is None else found.identity, now, trace)
 
 
 def decide_for(
-    runtime: Runtime, call: Call, found: Credential | None, now: float, trace: list[Step] | None = None
+    runtime: Runtime, call: Call, identity: Identity, now: float, trace: list[Step] | None = None
 ) -> Decision:
-    """The rest of `decide`, for a caller that `identify` has found (None: nobody); the proxy asks that before it reads
-    the body."""
-    method, consumer = (Method.ANONYMOUS, ANONYMOUS) if found is None else (Method.API_KEY, found.consumer)
+    """The rest of `decide`, for a caller that is identified (or NOBODY); the proxy asks that before it reads the
+    body."""
+    consumer = identity.consumer
     if trace is not None:
-        who = RuleRef("AIConsumer", consumer.key, consumer.entry.source.generation, found.name) if found else None
-        _note(trace, "identity", who, "its API key was given" if found else "no API key was given", Verdict.ACCEPTED)
+        _note_identity(trace, identity)
+    if consumer.entry.suspended:
+        _note(trace, "identity", None, "the consumer is suspended", Verdict.DENIED)
+        return Decision(denials.SUSPENDED, None, consumer, identity)
     claim = runtime.table.find(call.host, call.base, call.operation, call.model, call.headers)
     if claim is None:
         saw = f"no route claims {call.operation} of '{call.model}' on host '{call.host}' under '{call.base}'"
         _note(trace, "route", None, saw, Verdict.DENIED)
-        missing = denials.NO_KEY if found is None else denials.model_not_found(call.model)
-        return Decision(missing, None, consumer, method)
+        missing = denials.NO_KEY if identity is NOBODY else denials.model_not_found(call.model)
+        return Decision(missing, None, consumer, identity)
     route = runtime.routes[claim[0]]
     if trace is not None:
         saw = f"claims {call.operation} of '{call.model}' as '{claim[1]}'"
         _note(trace, "route", route.ref, saw, Verdict.ACCEPTED)
-    subject = Subject(call, route, consumer, now)
-    denial, allowed = judge(subject, method, trace)
+    consumer = consumer_on(route.guard, identity)
+    subject = Subject(call, route, consumer, identity, now)
+    denial, allowed = judge(subject, trace)
     if denial is not None:
-        return Decision(denial, route, consumer, method)
-    shadow = _NO_SHADOW if route.shadow is None else _shadow(route.shadow, subject, method, trace)
+        return Decision(denial, route, consumer, identity)
+    shadow = _NO_SHADOW if route.shadow is None else _shadow(route.shadow, subject, trace)
     wanted = demands(runtime, route, consumer, call.address)
-    return Decision(None, route, consumer, method, allowed, shadow, wanted)
+    return Decision(None, route, consumer, identity, allowed, shadow, wanted)
 
 
-def judge(subject: Subject, method: Method, trace: list[Step] | None = None) -> tuple[Denial | None, RuleRef | None]:
+def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | None, RuleRef | None]:
     """Whether a known caller may use a known route: why not, or the Allow rule that let it in."""
-    denial = _entrance(subject, method, trace)
+    denial = _entrance(subject, trace)
     if denial is not None:
         return denial, None
     route = subject.route
@@ -69,14 +76,15 @@ def judge(subject: Subject, method: Method, trace: list[Step] | None = None) -> 
     return None, ruling.allowed
 
 
-def _entrance(subject: Subject, method: Method, trace: list[Step] | None) -> Denial | None:
+def _entrance(subject: Subject, trace: list[Step] | None) -> Denial | None:
     """What must hold before any rule is asked; a caller without a key or of another namespace learns nothing."""
-    route = subject.route
-    methods = route.guard.methods
-    accepted = methods is not None and method in methods
-    if method is Method.ANONYMOUS:
+    route, identity = subject.route, subject.identity
+    guard = route.guard
+    closed = first_closed(guard, identity)
+    accepted = closed is None and bool(guard.gates)
+    if identity is NOBODY:
         if not accepted:
-            _note_gates(trace, route.guard, method)
+            _note_gates(trace, guard, identity)
             return denials.NO_KEY
     elif route.admits is not None and subject.consumer.namespace not in route.admits:
         if trace is not None:
@@ -87,31 +95,39 @@ def _entrance(subject: Subject, method: Method, trace: list[Step] | None) -> Den
         what = route.unavailable[0]
         _note(trace, "availability", RuleRef(what.kind, what.key, 0), "it was never valid", Verdict.DENIED)
         return denials.policy_unavailable(route)
-    _note_gates(trace, route.guard, method)
-    if not accepted:
-        return denials.method_not_accepted(next((g.ref for g in route.guard.gates if method not in g.methods), None))
-    return None
+    _note_gates(trace, guard, identity)
+    return None if accepted else denials.method_not_accepted(closed)
 
 
-def _shadow(guard: Guard, subject: Subject, method: Method, trace: list[Step] | None) -> tuple[RuleRef, ...]:
+def _shadow(guard: Guard, subject: Subject, trace: list[Step] | None) -> tuple[RuleRef, ...]:
     """What the Shadow policies would have refused by, had they been enforced."""
-    _note_gates(trace, guard, method, shadow=True)
+    identity = subject.identity
+    _note_gates(trace, guard, identity, shadow=True)
     refused = authorize(guard, subject, trace, shadow=True).refused
     refusals = [
         RuleRef(gate.ref.kind, gate.ref.key, gate.ref.generation, "authentication")
         for gate in guard.gates
-        if method not in gate.methods
+        if not passes(gate, guard, identity)
     ]
     return tuple(refusals) if refused is None else (*refusals, refused)
 
 
-def _note_gates(trace: list[Step] | None, guard: Guard, method: Method, *, shadow: bool = False) -> None:
+def _note_identity(trace: list[Step], identity: Identity) -> None:
+    consumer = identity.consumer
+    if identity is NOBODY:
+        _note(trace, "identity", None, "no credential was given", Verdict.ACCEPTED)
+        return
+    who = RuleRef("AIConsumer", consumer.key, consumer.entry.source.generation, ", ".join(identity.names))
+    _note(trace, "identity", who, f"proved by {' and '.join(sorted(identity.methods))}", Verdict.ACCEPTED)
+
+
+def _note_gates(trace: list[Step] | None, guard: Guard, identity: Identity, *, shadow: bool = False) -> None:
     if trace is None:
         return
     for gate in guard.gates:
-        verdict = Verdict.ACCEPTED if method in gate.methods else Verdict.DENIED
-        saw = f"{method} is {'' if method in gate.methods else 'not '}among {', '.join(sorted(gate.methods))}"
-        _note(trace, "authentication", gate.ref, saw, verdict, shadow=shadow)
+        verdict = Verdict.ACCEPTED if passes(gate, guard, identity) else Verdict.DENIED
+        proven = " and ".join(sorted(proven_for(gate, guard, identity))) or "nothing that counts here"
+        _note(trace, "authentication", gate.ref, f"needs {gate.needs}; proved: {proven}", verdict, shadow=shadow)
     if not guard.gates and not shadow:
         _note(trace, "authentication", None, "no attached policy has an authentication section", Verdict.DENIED)
 

@@ -5,8 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from tidegate_dataplane.ledger.demand import Demand
-from tidegate_dataplane.runtime.objects import Consumer, Route, RuleRef
-from tidegate_dataplane.snapshot.entries import Method
+from tidegate_dataplane.runtime.objects import Consumer, Identity, Route, RuleRef
 
 
 class Verdict(StrEnum):
@@ -33,7 +32,8 @@ class Denial(Struct, frozen=True, gc=False):
 class Decision(Struct, frozen=True, gc=False):
     """The answer to a call: let in when `denial` is None, and then `route` and `consumer` are set.
 
-    `consumer` is the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
+    `identity` says how the caller proved who it is; `consumer` is that of the identity with what the route's claim
+    mappings add, the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
     in, if one was needed. `shadow` names the rules of Shadow policies that would have refused. `demands` goes to the
     ledger.
     """
@@ -41,10 +41,15 @@ class Decision(Struct, frozen=True, gc=False):
     denial: Denial | None
     route: Route | None = None
     consumer: Consumer | None = None
-    method: Method | None = None
+    identity: Identity | None = None
     rule: RuleRef | None = None
     shadow: tuple[RuleRef, ...] = ()
     demands: tuple[Demand, ...] = ()
+
+
+def methods_of(identity: Identity | None) -> str:
+    """How a caller proved who it is, such as `JWT+MTLS`; "" when it was not asked."""
+    return "+".join(sorted(identity.methods)) if identity is not None else ""
 
 
 class Step(Struct, frozen=True):

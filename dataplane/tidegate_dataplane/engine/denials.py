@@ -5,7 +5,7 @@ from typing import Final
 
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.ledger.demand import Excess
-from tidegate_dataplane.runtime.objects import Route, RuleRef
+from tidegate_dataplane.runtime.objects import Gate, Route, RuleRef
 
 _AUTHENTICATION: Final = "authentication_error"
 _PERMISSION: Final = "permission_error"
@@ -21,6 +21,7 @@ UNKNOWN_KEY: Final = Denial(
 SEVERAL_KEYS: Final = Denial(
     401, "invalid_api_key", _AUTHENTICATION, "Different API keys were given: send one key, in one header."
 )
+REVOKED_KEY: Final = UNKNOWN_KEY  # whoever holds a revoked key learns nothing more than about a wrong one
 EARLY_KEY: Final = Denial(
     401, "invalid_api_key", _AUTHENTICATION, "The API key is not valid yet: use the key that was in use before it."
 )
@@ -40,12 +41,12 @@ def model_not_found(model: str) -> Denial:
     return Denial(404, "model_not_found", "invalid_request_error", message, param="model")
 
 
-def method_not_accepted(ref: RuleRef | None) -> Denial:
-    if ref is None:
+def method_not_accepted(gate: Gate | None) -> Denial:
+    if gate is None:
         message = "No policy of this route says how callers prove who they are: ask its owner to attach one."
-    else:
-        message = f"{ref} does not accept this way of authentication."
-    return Denial(401, "method_not_accepted", _AUTHENTICATION, message, rule=ref)
+        return Denial(401, "method_not_accepted", _AUTHENTICATION, message)
+    message = f"{gate.ref} does not accept this way of authentication: it needs {gate.needs}."
+    return Denial(401, "method_not_accepted", _AUTHENTICATION, message, rule=gate.ref)
 
 
 def forbidden(rule: RuleRef) -> Denial:

@@ -3,11 +3,11 @@
 from msgspec import Struct
 
 from tidegate_dataplane.engine.call import Call
-from tidegate_dataplane.engine.decide import decide
-from tidegate_dataplane.engine.decision import Denial, Step
+from tidegate_dataplane.engine.decide import decide, decide_for
+from tidegate_dataplane.engine.decision import Denial, Step, methods_of
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import Route
+from tidegate_dataplane.runtime.objects import Identity, Route
 
 
 class Limit(Struct, frozen=True, rename="camel"):
@@ -41,10 +41,12 @@ class Explanation(Struct, frozen=True, rename="camel"):
     steps: tuple[Step, ...]
 
 
-def explain(runtime: Runtime, call: Call, now: float) -> Explanation:
-    """What `decide` would answer, and why."""
+def explain(runtime: Runtime, call: Call, now: float, identity: Identity | None = None) -> Explanation:
+    """What the proxy would answer, and why. Without an `identity` the call's own keys say who calls."""
     steps: list[Step] = []
-    decision = decide(runtime, call, now, steps)
+    decision = (
+        decide(runtime, call, now, steps) if identity is None else decide_for(runtime, call, identity, now, steps)
+    )
     consumer = decision.consumer
     return Explanation(
         revision=runtime.revision,
@@ -52,7 +54,7 @@ def explain(runtime: Runtime, call: Call, now: float) -> Explanation:
         denial=decision.denial,
         route=str(decision.route.ref) if decision.route else "",
         consumer=f"AIConsumer {consumer.key}" if consumer and consumer.key else "",
-        method=decision.method or "",
+        method=methods_of(decision.identity),
         allowed_by=str(decision.rule) if decision.rule else "",
         shadow=tuple(str(ref) for ref in decision.shadow),
         targets=_targets(decision.route) if decision.route else (),

@@ -22,4 +22,6 @@ def identify(runtime: Runtime, keys: tuple[str, ...], now: float) -> Credential 
         return denials.EARLY_KEY
     if now >= credential.not_after:
         return denials.EXPIRED_KEY
+    if credential.revoked:
+        return denials.REVOKED_KEY
     return denials.SUSPENDED if credential.consumer.entry.suspended else credential

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 from tidegate_dataplane.audit import AuditLog, AuditRecord, AuditTarget, AuditTokens
+from tidegate_dataplane.engine.decision import methods_of
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome
@@ -89,7 +90,7 @@ class Accounts:
             target=None if target is None else AuditTarget(target.backend.key, target.model or model),
             operation=exchange.operation,
             model=model,
-            method="" if decision is None or decision.method is None else decision.method,
+            method="" if decision is None else methods_of(decision.identity),
             rule=exchange.rule,
             shadow=() if decision is None else decision.shadow,
             tokens=None if tokens is None else AuditTokens(tokens.input, tokens.output, tokens.source),

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from tidegate_dataplane.runtime.lower import lower_key
 from tidegate_dataplane.runtime.objects import Consumer, Credential
 
@@ -46,7 +48,9 @@ def _settle(table: dict[bytes, Credential], digest: bytes, claimants: list[Crede
         first.consumer,
         first.not_before,
         first.not_after,
-        tuple(Credential(one.name, one.consumer, one.not_before, one.not_after) for one in rest),
+        first.revoked,
+        first.identity,
+        tuple(replace(one, rivals=()) for one in rest),
     )
 
 

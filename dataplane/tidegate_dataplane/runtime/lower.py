@@ -6,11 +6,14 @@ from tidegate_dataplane.expressions import ExpressionError, Program, compile_exp
 from tidegate_dataplane.expressions.clock import time_zone
 from tidegate_dataplane.ledger.demand import Window
 from tidegate_dataplane.runtime.objects import (
+    NO_TOKEN,
     Bucket,
     Consumer,
     Credential,
+    Identity,
     Names,
     Policy,
+    Provider,
     Quota,
     QuotaLimit,
     Rule,
@@ -21,6 +24,7 @@ from tidegate_dataplane.snapshot.entries import (
     Effect,
     KeyEntry,
     LimitEntry,
+    Method,
     Mode,
     OnExceed,
     PolicyEntry,
@@ -28,10 +32,14 @@ from tidegate_dataplane.snapshot.entries import (
     RateLimitEntry,
     RuleEntry,
     Source,
+    TargetKind,
+    TokenKind,
+    TokenProviderEntry,
     WindowEntry,
 )
 
 SEPARATOR = "\x1f"
+_BY_KEY = frozenset({Method.API_KEY})
 
 
 class BuildError(Exception):
@@ -66,10 +74,26 @@ def lower_policy(entry: PolicyEntry) -> Policy:
     return Policy(
         ref=reference("AIPolicy", source),
         shadow=shadow,
-        methods=None if entry.methods is None else frozenset(entry.methods),
+        authentication=entry.authentication,
+        providers=tuple(_provider(entry, provider) for provider in _providers(entry)),
         deny=tuple(rule for rule in rules if rule.effect is Effect.DENY),
         allow=tuple(rule for rule in rules if rule.effect is Effect.ALLOW),
         buckets=tuple(_bucket(source, limit, shadow=shadow) for limit in entry.rate_limits or ()),
+    )
+
+
+def _providers(entry: PolicyEntry) -> tuple[TokenProviderEntry, ...]:
+    return () if entry.authentication is None else entry.authentication.providers
+
+
+def _provider(policy: PolicyEntry, entry: TokenProviderEntry) -> Provider:
+    source = policy.source
+    return Provider(
+        key=f"{source.key}/{entry.name}",
+        namespace=source.namespace,
+        everywhere=any(ref.kind is TargetKind.GATEWAY for ref in policy.target_refs),
+        method=Method.JWT if entry.kind is TokenKind.JWT else Method.INTROSPECTION,
+        entry=entry,
     )
 
 
@@ -161,4 +185,6 @@ def lower_key(entry: KeyEntry, consumer: Consumer) -> tuple[bytes, Credential]:
         consumer=consumer,
         not_before=float("-inf") if entry.not_before is None else entry.not_before,
         not_after=float("inf") if entry.not_after is None else entry.not_after,
+        revoked=entry.revoked,
+        identity=Identity(consumer, _BY_KEY, (entry.name,), (digest[:16],), token=NO_TOKEN),
     )

@@ -7,6 +7,7 @@ from msgspec import Struct
 from tidegate_dataplane.expressions import Program
 from tidegate_dataplane.ledger.demand import Window
 from tidegate_dataplane.snapshot.entries import (
+    AuthenticationEntry,
     BackendEntry,
     ConsumerEntry,
     Effect,
@@ -16,6 +17,7 @@ from tidegate_dataplane.snapshot.entries import (
     RateLimitScope,
     RouteEntry,
     Source,
+    TokenProviderEntry,
     Unavailable,
     Unit,
 )
@@ -73,12 +75,26 @@ class Bucket(Struct, frozen=True, gc=False):
     shadow: bool
 
 
+class Provider(Struct, frozen=True, eq=False):
+    """Who may vouch for callers by tokens. `key` is "namespace/policy/name".
+
+    It vouches for consumers of its own namespace, and for all when `everywhere` (its policy is the gateway's).
+    """
+
+    key: str
+    namespace: str
+    everywhere: bool
+    method: Method
+    entry: TokenProviderEntry
+
+
 class Policy(Struct, frozen=True, eq=False):
     """A policy. A section that is None is absent."""
 
     ref: RuleRef
     shadow: bool
-    methods: frozenset[Method] | None
+    authentication: AuthenticationEntry | None
+    providers: tuple[Provider, ...]
     deny: tuple[Rule, ...]
     allow: tuple[Rule, ...]
     buckets: tuple[Bucket, ...]
@@ -131,23 +147,37 @@ class Tier(Struct, frozen=True, eq=False):
     orders: tuple[tuple[Target, ...], ...]
 
 
-class Gate(Struct, frozen=True, gc=False):
-    """The authentication section of one policy."""
+class Gate(Struct, frozen=True, eq=False):
+    """The authentication section of one policy: one of `methods` is needed, and each of `all_of`.
+
+    `providers` are the keys of those it names itself, by the method that they serve.
+    """
 
     ref: RuleRef
     methods: frozenset[Method]
+    all_of: frozenset[Method]
+    providers: dict[Method, frozenset[str]]
+
+    @property
+    def needs(self) -> str:
+        """What satisfies it, in words."""
+        one_of = " or ".join(sorted(self.methods))
+        return f"{' and '.join(sorted(self.all_of))}, and {one_of}" if self.all_of else one_of
 
 
 class Guard(Struct, frozen=True, eq=False):
     """What the attached policies of one mode (Enforce or Shadow) say about a route, folded.
 
-    `methods` are those that every gate accepts, None when there is no gate. `deny` holds every Deny rule, `allow` one
-    group for each policy that has Allow rules: its own reference, and the rules. `by_address` are those of the buckets
-    whose counters are known only when a call comes.
+    `methods` are those that every gate accepts, None when there is no gate. `providers` are the keys of all that the
+    gates name, by method, `mappings` of those that say who a token stands for. `deny` holds every Deny rule, `allow`
+    one group for each policy that has Allow rules: its own reference, and the rules. `by_address` are those of the
+    buckets whose counters are known only when a call comes.
     """
 
     gates: tuple[Gate, ...]
     methods: frozenset[Method] | None
+    providers: dict[Method, frozenset[str]]
+    mappings: frozenset[str]
     deny: tuple[Rule, ...]
     allow: tuple[tuple[RuleRef, tuple[Rule, ...]], ...]
     buckets: tuple[Bucket, ...]
@@ -221,7 +251,38 @@ class Credential(Struct, frozen=True, eq=False, gc=False):
     consumer: Consumer
     not_before: float
     not_after: float
+    revoked: bool
+    identity: "Identity"
     rivals: tuple["Credential", ...] = ()
 
 
+class Claims(Struct, frozen=True, eq=False, gc=False):
+    """What one provider's mapping reads from a token."""
+
+    roles: frozenset[str] = frozenset()
+    team: str = ""
+    tier: str = ""
+    attributes: dict[str, str] = {}
+
+
+class Identity(Struct, frozen=True, eq=False):
+    """Who calls, and how that was proved: by everything that was presented, all of it of one consumer.
+
+    `names` are those of the credentials. `vouchers` are the keys of the providers that accept the token, `claims` what
+    their mappings read, `token` its members as expressions see them. `digests` are the first 16 bytes of the SHA-256
+    of each key and token, for lists of leaked ones. `resolved` remembers the consumer for each set of mappings.
+    """
+
+    consumer: Consumer
+    methods: frozenset[Method]
+    names: tuple[str, ...] = ()
+    digests: tuple[bytes, ...] = ()
+    vouchers: frozenset[str] = frozenset()
+    claims: dict[str, Claims] = {}
+    token: dict[str, object] = {}
+    resolved: dict[frozenset[str], Consumer] = {}
+
+
+NO_TOKEN: Final[dict[str, object]] = {"issuer": "", "subject": "", "acr": "", "authTime": 0, "claims": {}}
 ANONYMOUS: Final = Consumer("", ConsumerEntry(Source("", "", 0), type=""), "", frozenset())
+NOBODY: Final = Identity(ANONYMOUS, frozenset({Method.ANONYMOUS}), token=NO_TOKEN)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from tidegate_dataplane.runtime.lower import reference
-from tidegate_dataplane.runtime.objects import Backend, Gate, Guard, Policy, Quota, Route, Target, Tier
+from tidegate_dataplane.runtime.objects import Backend, Gate, Guard, Policy, Provider, Quota, Route, Target, Tier
 from tidegate_dataplane.snapshot.entries import (
     Attachment,
+    AuthenticationEntry,
     Method,
     RateLimitScope,
     RouteEntry,
@@ -77,10 +78,11 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
     """All sections in force, together: methods intersect, rules and limits add up."""
     pairs = tuple(attached)
     gates = tuple(
-        Gate(policy.ref, policy.methods)
+        _gate(policy, policy.authentication)
         for policy, sections in pairs
-        if policy.methods is not None and Section.AUTHENTICATION in sections
+        if policy.authentication is not None and Section.AUTHENTICATION in sections
     )
+    asked = [policy for policy, sections in pairs if Section.AUTHENTICATION in sections]
     ruled = [policy for policy, sections in pairs if Section.AUTHORIZATION in sections]
     limited = [policy for policy, sections in pairs if Section.RATE_LIMITS in sections]
     deny = [rule for policy in ruled for rule in policy.deny]
@@ -89,12 +91,32 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
     return Guard(
         gates=gates,
         methods=_intersection(gates),
+        providers=_by_method(provider for policy in asked for provider in policy.providers),
+        mappings=frozenset(
+            provider.key for policy in asked for provider in policy.providers if provider.entry.mapping is not None
+        ),
         # What is cheap comes first, here and within each policy.
         deny=tuple(sorted(deny, key=lambda rule: rule.program is not None)),
         allow=tuple(sorted(groups, key=lambda group: group[1][0].program is not None)),
         buckets=buckets,
         by_address=tuple(bucket for bucket in buckets if bucket.per is RateLimitScope.ADDRESS),
     )
+
+
+def _gate(policy: Policy, entry: AuthenticationEntry) -> Gate:
+    return Gate(
+        ref=policy.ref,
+        methods=frozenset(entry.methods),
+        all_of=frozenset(entry.all_of),
+        providers=_by_method(policy.providers),
+    )
+
+
+def _by_method(providers: Iterable[Provider]) -> dict[Method, frozenset[str]]:
+    keys: dict[Method, set[str]] = {}
+    for provider in providers:
+        keys.setdefault(provider.method, set()).add(provider.key)
+    return {method: frozenset(found) for method, found in keys.items()}
 
 
 def _intersection(gates: tuple[Gate, ...]) -> frozenset[Method] | None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Operation(StrEnum):
@@ -23,6 +23,8 @@ class Operation(StrEnum):
     EMBEDDINGS = "Embeddings"
     IMAGE = "Image"
     MODERATION = "Moderation"
+    FINE_TUNE = "FineTune"
+    MODELS = "Models"
 
 
 class Provider(StrEnum):
@@ -38,7 +40,37 @@ class Method(StrEnum):
     """How a caller proved who it is."""
 
     API_KEY = "APIKey"
+    JWT = "JWT"
+    INTROSPECTION = "Introspection"
+    MTLS = "MTLS"
     ANONYMOUS = "Anonymous"
+
+
+class TokenKind(StrEnum):
+    """How a token is verified: by its signature, or by asking who issued it (RFC 7662)."""
+
+    JWT = "JWT"
+    INTROSPECTION = "Introspection"
+
+
+class SignalKind(StrEnum):
+    """What a risk signal looks at."""
+
+    NEW_ADDRESS = "NewAddress"
+    NEW_COUNTRY = "NewCountry"
+    UNUSUAL_HOUR = "UnusualHour"
+    UNUSUAL_MODEL = "UnusualModel"
+    BURST = "Burst"
+    FAILED_AUTHENTICATIONS = "FailedAuthentications"
+    LISTED_ADDRESS = "ListedAddress"
+    EXPRESSION = "Expression"
+
+
+class ListKind(StrEnum):
+    """What a list holds."""
+
+    ADDRESSES = "Addresses"
+    KEY_HASHES = "KeyHashes"
 
 
 class Strength(StrEnum):
@@ -121,6 +153,8 @@ class Section(StrEnum):
     AUTHENTICATION = "authentication"
     AUTHORIZATION = "authorization"
     RATE_LIMITS = "rateLimits"
+    NETWORK = "network"
+    RISK = "risk"
 
 
 class TargetKind(StrEnum):
@@ -167,8 +201,19 @@ class MockAnswer(Entry, frozen=True):
     chunk_delay_ms: int = 0
 
 
+class Location(Entry, frozen=True):
+    """Where a backend computes."""
+
+    cloud: str = ""
+    region: str = ""
+    jurisdiction: str = ""
+
+
 class BackendEntry(Entry, frozen=True):
-    """A place where models live. `credential` is the key in the credentials Secret ("" = none is sent)."""
+    """A place where models live. `credential` is the key in the credentials Secret ("" = none is sent).
+
+    `versions` maps a model to the version that its author declared.
+    """
 
     source: Source
     provider: Provider
@@ -179,6 +224,8 @@ class BackendEntry(Entry, frozen=True):
     ca_bundle: str = ""
     connect_timeout_ms: int = 5_000
     models: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+    location: Location | None = None
     allowed_namespaces: tuple[str, ...] = ()
     mock: MockAnswer | None = None
     placement: dict[str, str] = {}
@@ -207,8 +254,37 @@ class Unavailable(Entry, frozen=True):
     key: str
 
 
+class PlanEntry(Entry, frozen=True):
+    """What a subscriber may get; `requests` 0 means no limit of its own."""
+
+    name: str
+    requests: int = 0
+    period_ms: int = 60_000
+    burst: int = 0
+
+
+class SubscriberEntry(Entry, frozen=True):
+    """An approved subscription: its object key, whose it is, to which plan, and from when to when (seconds)."""
+
+    subscription: str
+    consumer: str
+    plan: str
+    not_after: int | None = None
+
+
+class GrantEntry(Entry, frozen=True):
+    """An approval of one held-back call: `request` is the id that the refusal gave."""
+
+    approval: str
+    request: str
+    not_after: int
+
+
 class RouteEntry(Entry, frozen=True):
-    """What callers see. `headers` are (lower-case name, exact value). `models` may end in `*`."""
+    """What callers see. `headers` are (lower-case name, exact value). `models` may end in `*`.
+
+    `plans` is None where no subscription is needed; `subscribers` and `grants` are derived from other objects.
+    """
 
     source: Source
     models: tuple[str, ...]
@@ -226,6 +302,9 @@ class RouteEntry(Entry, frozen=True):
     policies: tuple[Attachment, ...] = ()
     quotas: tuple[str, ...] = ()
     unavailable: tuple[Unavailable, ...] = ()
+    plans: tuple[PlanEntry, ...] | None = None
+    subscribers: tuple[SubscriberEntry, ...] = ()
+    grants: tuple[GrantEntry, ...] = ()
 
 
 class TargetRef(Entry, frozen=True):
@@ -243,6 +322,7 @@ class RuleEntry(Entry, frozen=True):
     roles: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     operations: tuple[Operation, ...] = ()
+    versions: tuple[str, ...] = ()
     when: str = ""
 
 
@@ -256,6 +336,105 @@ class RateLimitEntry(Entry, frozen=True):
     burst: int
 
 
+class ListRef(Entry, frozen=True):
+    """A list in a ConfigMap (or Secret) of the entry's own namespace, by name."""
+
+    kind: ListKind
+    name: str
+    secret: bool = False
+
+
+class ClaimMapping(Entry, frozen=True):
+    """CEL expressions over `token` that say who a token stands for. `name` makes consumers of tokens that no
+    AIConsumer claims; the others add to what is known of a consumer. "" = nothing is read."""
+
+    name: str = ""
+    namespace: str = ""
+    team: str = ""
+    tier: str = ""
+    roles: str = ""
+    attributes: dict[str, str] = {}
+
+
+class TokenProviderEntry(Entry, frozen=True):
+    """Who may vouch for a caller by a token, and what the token must say.
+
+    JWT: keys come from `jwks` (a JWK set in JSON), else from `jwks_uri`, else by discovery at `issuer`. They are
+    fetched anew each `refresh_ms`; the last good ones serve at most `max_key_age_ms`. Introspection: `endpoint` is
+    asked, `credential` names the client's secret in the credentials Secret, answers live at most `cache_ms`.
+    """
+
+    name: str
+    kind: TokenKind
+    issuer: str = ""
+    audiences: tuple[str, ...] = ()
+    jwks_uri: str = ""
+    jwks: str = ""
+    algorithms: tuple[str, ...] = ()
+    authorized_parties: tuple[str, ...] = ()
+    clock_skew_ms: int = 30_000
+    refresh_ms: int = 300_000
+    max_key_age_ms: int = 86_400_000
+    endpoint: str = ""
+    client_id: str = ""
+    credential: str = ""
+    cache_ms: int = 30_000
+    ca_bundle: str = ""
+    secret: SecretRef | None = None
+    mapping: ClaimMapping | None = None
+
+
+class AuthenticationEntry(Entry, frozen=True):
+    """One of `methods` is needed, and each of `all_of`. Keys in `leaked` lists are refused."""
+
+    methods: tuple[Method, ...]
+    all_of: tuple[Method, ...] = ()
+    providers: tuple[TokenProviderEntry, ...] = ()
+    leaked: tuple[ListRef, ...] = ()
+
+
+class NetworkEntry(Entry, frozen=True):
+    """From where callers may come; networks in CIDR form. No `allow` means from everywhere that is not denied."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    deny_lists: tuple[ListRef, ...] = ()
+
+
+class SignalEntry(Entry, frozen=True):
+    """A risk signal that adds `weight` to the score while it holds; which of the other fields count says `kind`.
+
+    NewCountry reads `header` of a trusted proxy. UnusualHour counts in `time_zone`. Burst and FailedAuthentications
+    hold from `count` on within `period_ms`. ListedAddress asks `lists`. Expression is CEL in `when`. The signals about
+    what is new or unusual for a consumer hold only once `after` requests of it were seen.
+    """
+
+    name: str
+    kind: SignalKind
+    weight: int
+    header: str = ""
+    time_zone: str = "UTC"
+    count: int = 0
+    period_ms: int = 0
+    after: int = 20
+    lists: tuple[ListRef, ...] = ()
+    when: str = ""
+
+
+class RiskEntry(Entry, frozen=True):
+    """From which score on a call needs a fresher or stronger authentication, an approval, or is refused; None: never.
+
+    `acr_values` and `max_age_ms` (0: any) are what satisfies step-up (RFC 9470).
+    """
+
+    signals: tuple[SignalEntry, ...]
+    step_up: int | None = None
+    approval: int | None = None
+    deny: int | None = None
+    acr_values: tuple[str, ...] = ()
+    max_age_ms: int = 0
+
+
 class PolicyEntry(Entry, frozen=True):
     """What must hold. A section that is None is absent."""
 
@@ -263,9 +442,11 @@ class PolicyEntry(Entry, frozen=True):
     target_refs: tuple[TargetRef, ...]
     strength: Strength = Strength.REQUIRED
     mode: Mode = Mode.ENFORCE
-    methods: tuple[Method, ...] | None = None
+    authentication: AuthenticationEntry | None = None
     rules: tuple[RuleEntry, ...] | None = None
     rate_limits: tuple[RateLimitEntry, ...] | None = None
+    network: NetworkEntry | None = None
+    risk: RiskEntry | None = None
     placement: dict[str, str] = {}
 
 
@@ -298,14 +479,47 @@ class QuotaEntry(Entry, frozen=True):
     placement: dict[str, str] = {}
 
 
+class KeyGeneration(Entry, frozen=True):
+    """The operator makes the key: anew each `rotate_ms` (0: never), the one before works for `overlap_ms` more."""
+
+    rotate_ms: int = 0
+    overlap_ms: int = 0
+
+
 class KeyEntry(Entry, frozen=True):
-    """The SHA-256 (hex) of an API key. `secret` says where the key is kept, when it is; "" = not resolved yet."""
+    """The SHA-256 (hex) of an API key. `secret` says where the key is kept, when it is; "" = not resolved yet.
+
+    `previous` is the hash of the key that a rotation replaced, which works until `previous_until`.
+    """
 
     name: str
     sha256: str = ""
     not_before: int | None = None
     not_after: int | None = None
     secret: SecretRef | None = None
+    revoked: bool = False
+    generate: KeyGeneration | None = None
+    previous: str = ""
+    previous_until: int | None = None
+
+
+class TokenMatchEntry(Entry, frozen=True):
+    """Tokens of `issuer` ("" for introspection) whose claims have all these values stand for the consumer."""
+
+    name: str
+    match: dict[str, str]
+    issuer: str = ""
+
+
+class CertificateMatchEntry(Entry, frozen=True):
+    """Client certificates with this subject (RFC 4514), URI, DNS name or fingerprint (hex SHA-256) stand for the
+    consumer; exactly one is given."""
+
+    name: str
+    subject: str = ""
+    uri: str = ""
+    dns: str = ""
+    fingerprint: str = ""
 
 
 class ConsumerEntry(Entry, frozen=True):
@@ -319,7 +533,24 @@ class ConsumerEntry(Entry, frozen=True):
     attributes: dict[str, str] = {}
     suspended: bool = False
     keys: tuple[KeyEntry, ...] = ()
+    tokens: tuple[TokenMatchEntry, ...] = ()
+    certificates: tuple[CertificateMatchEntry, ...] = ()
     placement: dict[str, str] = {}
+
+
+class ListPart(Entry, frozen=True):
+    """A part of a list, so that an edit of a large one rewrites little. `data` are packed records, sorted.
+
+    The object key is that of the ConfigMap or Secret; `part` counts from 0. Addresses: 17 bytes, an IPv6 (or
+    IPv4-mapped) network and its prefix length. KeyHashes: the first 16 bytes of the SHA-256 of a key.
+    """
+
+    namespace: str
+    name: str
+    secret: bool
+    kind: ListKind
+    part: int
+    data: bytes
 
 
 class Shard(Entry, frozen=True):
@@ -331,6 +562,7 @@ class Shard(Entry, frozen=True):
     policies: tuple[PolicyEntry, ...] = ()
     quotas: tuple[QuotaEntry, ...] = ()
     consumers: tuple[ConsumerEntry, ...] = ()
+    lists: tuple[ListPart, ...] = ()
 
 
 class ShardRef(Entry, frozen=True):

@@ -145,9 +145,11 @@ class Attachments:
 def outline(policy: PolicyEntry) -> PolicyOutline:
     """The part of a policy that decides its attachments."""
     present = (
-        (Section.AUTHENTICATION, policy.methods),
+        (Section.AUTHENTICATION, policy.authentication),
         (Section.AUTHORIZATION, policy.rules),
         (Section.RATE_LIMITS, policy.rate_limits),
+        (Section.NETWORK, policy.network),
+        (Section.RISK, policy.risk),
     )
     sections = tuple(section for section, value in present if value is not None)
     return PolicyOutline(policy.source.key, policy.strength, policy.mode, sections)

@@ -7,6 +7,7 @@ _WHOLE = re.compile(r"([0-9]{1,6}(ms|s|m|h|d)){1,4}")
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 SECOND = _UNITS["s"]
+MINUTE = _UNITS["m"]
 HOUR = _UNITS["h"]
 DAY = _UNITS["d"]
 

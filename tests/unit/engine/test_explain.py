@@ -92,7 +92,7 @@ def test_what_a_caller_is_not_told_an_operator_is() -> None:
     missing = explain(runtime, call(model="none"), NOON)
     assert missing.steps[-1].saw == "no route claims Chat of 'none' on host 'ai.example.com' under '/v1'"
     anonymous = explain(runtime, call(keys=()), NOON)
-    assert anonymous.steps[-1].saw == "Anonymous is not among APIKey"
+    assert anonymous.steps[-1].saw == "needs APIKey; proved: Anonymous"
 
 
 def test_it_is_json_and_holds_no_key() -> None:

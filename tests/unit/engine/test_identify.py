@@ -6,6 +6,7 @@ import pytest
 
 from samples.snapshots import NOON, attach, call, consumer, key_entry, key_of, keys_only, policy, route, runtime_of
 from tidegate_dataplane.engine import Call, decide
+from tidegate_dataplane.engine.decision import methods_of
 from tidegate_dataplane.runtime import BuildError, Runtime
 from tidegate_dataplane.snapshot.entries import KeyEntry, Method
 
@@ -24,7 +25,7 @@ def test_a_key_lets_its_consumer_in() -> None:
     assert decision.denial is None
     assert decision.consumer is not None
     assert decision.consumer.key == "team-a/search"
-    assert decision.method is Method.API_KEY
+    assert methods_of(decision.identity) == "APIKey"
 
 
 def test_each_of_several_keys_is_good_in_its_time() -> None:
@@ -93,7 +94,7 @@ def open_world() -> Runtime:
 def test_anonymous_where_every_policy_lists_it() -> None:
     decision = decide(open_world(), call(keys=()), NOON)
     assert decision.denial is None
-    assert decision.method is Method.ANONYMOUS
+    assert methods_of(decision.identity) == "Anonymous"
     assert decision.consumer is not None
     assert decision.consumer.key == ""
 

@@ -1,6 +1,7 @@
-"""Checks the CEL expressions of authorization rules with the compiler that the data planes use."""
+"""Checks CEL expressions with the compiler that the data planes use."""
 
 from tidegate_dataplane.expressions import ExpressionError, compile_expression
+from tidegate_dataplane.snapshot.entries import ClaimMapping
 from tidegate_operator.compile.problems import Problems
 
 
@@ -10,3 +11,12 @@ def check_expression(text: str, field: str, problems: Problems) -> None:
         compile_expression(text)
     except ExpressionError as error:
         problems.add(field, str(error))
+
+
+def check_mapping(mapping: ClaimMapping, field: str, problems: Problems) -> None:
+    """Note every expression of a claim mapping that a data plane could not compile."""
+    texts = {name: getattr(mapping, name) for name in ("name", "namespace", "team", "tier", "roles")}
+    texts |= {f"attributes.{name}": text for name, text in mapping.attributes.items()}
+    for name, text in texts.items():
+        if text:
+            check_expression(text, f"{field}.{name}", problems)

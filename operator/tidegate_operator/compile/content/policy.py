@@ -3,7 +3,6 @@
 from tidegate_crds.v1alpha1.aipolicy import AIPolicySpec, AuthorizationRule, RateLimit
 from tidegate_dataplane.snapshot.entries import (
     Effect,
-    Method,
     Mode,
     Operation,
     PolicyEntry,
@@ -12,8 +11,11 @@ from tidegate_dataplane.snapshot.entries import (
     RuleEntry,
     Strength,
 )
+from tidegate_operator.compile.content.authentication import authentication_content
 from tidegate_operator.compile.content.expression import check_expression
 from tidegate_operator.compile.content.fields import duration_within, placement_of, source_of, target_refs
+from tidegate_operator.compile.content.network import network_content
+from tidegate_operator.compile.content.risk import risk_content
 from tidegate_operator.compile.durations import DAY
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.world import Facts, Resource
@@ -30,15 +32,13 @@ def policy_content(resource: Resource, spec: AIPolicySpec, facts: Facts, problem
         target_refs=target_refs(spec.target_refs, resource, facts, problems),
         strength=Strength(spec.strength.value),
         mode=Mode(spec.mode.value),
-        methods=(
-            tuple(sorted(Method(method.value) for method in spec.authentication.methods))
-            if spec.authentication
-            else None
-        ),
+        authentication=authentication_content(spec.authentication, problems) if spec.authentication else None,
         rules=tuple(_rule(rule, at, problems) for at, rule in enumerate(rules)) if rules is not None else None,
         rate_limits=(
             tuple(_rate_limit(limit, at, problems) for at, limit in enumerate(limits)) if limits is not None else None
         ),
+        network=network_content(spec.network, problems) if spec.network else None,
+        risk=risk_content(spec.risk, problems) if spec.risk else None,
         placement=placement_of(spec.placement),
     )
 
@@ -52,6 +52,7 @@ def _rule(rule: AuthorizationRule, position: int, problems: Problems) -> RuleEnt
         roles=tuple(sorted(rule.roles)),
         models=tuple(sorted(rule.models)),
         operations=tuple(sorted(Operation(operation.value) for operation in rule.operations)),
+        versions=tuple(sorted(rule.versions)),
         when=rule.when or "",
     )
 

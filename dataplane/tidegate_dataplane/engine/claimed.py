@@ -1,0 +1,55 @@
+"""What the claims of a token add to what is known of its consumer, on one route.
+
+Only the mappings of providers attached to the route count. Where several do, they must agree: the consumer gets the
+roles that all of them give, and a team, tier or attribute only when none contradicts. So attaching one more policy
+with a mapping never adds anything.
+"""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from tidegate_dataplane.runtime.objects import Claims, Consumer, Guard, Identity
+
+
+def consumer_on(guard: Guard, identity: Identity) -> Consumer:
+    """The consumer as the rules of a route see it."""
+    if not identity.claims:
+        return identity.consumer
+    providers = guard.mappings & identity.claims.keys()
+    if not providers:
+        return identity.consumer
+    known = identity.resolved.get(providers)
+    if known is None:
+        known = identity.resolved[providers] = enriched(
+            identity.consumer, [identity.claims[key] for key in sorted(providers)]
+        )
+    return known
+
+
+def enriched(consumer: Consumer, claims: list[Claims]) -> Consumer:
+    """What its AIConsumer says wins over claims; roles add up."""
+    entry = consumer.entry
+    roles = consumer.roles | frozenset.intersection(*(one.roles for one in claims))
+    attributes = {
+        name: value
+        for name in claims[0].attributes
+        if (value := _agreed(one.attributes.get(name, "") for one in claims))
+    }
+    return Consumer(
+        key=consumer.key,
+        entry=replace(
+            entry,
+            roles=tuple(sorted(roles)),
+            team=entry.team or _agreed(one.team for one in claims),
+            tier=entry.tier or _agreed(one.tier for one in claims),
+            attributes={**attributes, **entry.attributes},
+        ),
+        namespace=consumer.namespace,
+        roles=roles,
+    )
+
+
+def _agreed(values: Iterable[str]) -> str:
+    found = set(values)
+    return found.pop() if len(found) == 1 else ""
