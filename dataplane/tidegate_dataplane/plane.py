@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tidegate_dataplane.admin import Admin
 from tidegate_dataplane.app import Traffic
-from tidegate_dataplane.audit import AuditLog, AuditSink
+from tidegate_dataplane.audit import open_log
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.ledger.memory import MemoryLedger
 from tidegate_dataplane.listener import Listener
@@ -44,7 +44,8 @@ class DataPlane:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Open the audit file; nothing listens yet. Raises OSError when the audit file cannot be opened."""
+        """Open the audit file; nothing listens yet. Raises OSError when the audit file cannot be opened, and ValueError
+        when its key cannot be used."""
         self._settings = settings
         self.metrics = Metrics()
         self.reloader = Reloader(
@@ -53,8 +54,10 @@ class DataPlane:
         self.ledger = MemoryLedger()
         self.credentials = Credentials()
         self._client = UpstreamClient()
-        self._sink = AuditSink(settings.audit) if settings.audit else None
-        self._audit = None if self._sink is None else AuditLog(self._sink.write)
+        self._audit = (
+            open_log(settings.audit, settings.audit_options, gateway=settings.gateway) if settings.audit else None
+        )
+        self._accounts = Accounts(settings.gateway, self.ledger, self._audit, self.metrics)
         self._draining = False
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
@@ -91,11 +94,12 @@ class DataPlane:
         """Listen, and follow the sources. Raises OSError when an address cannot be bound."""
         if self._audit is not None:
             self._audit.start()
-        await self._admin.start()
         try:
+            await self._admin.start()
             await self._traffic.start()
         except OSError:
             await self._admin.stop(0)
+            await self._stop_audit()
             raise
         loop = asyncio.get_running_loop()
         for source in self._sources:
@@ -125,11 +129,13 @@ class DataPlane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.aclose()
         self.reloader.close()
-        if self._audit is not None and self._sink is not None:
-            await asyncio.to_thread(self._audit.stop)
-            self._sink.close()
+        await self._stop_audit()
         await self._admin.stop(0)
         self._closed.set()
+
+    async def _stop_audit(self) -> None:
+        if self._audit is not None:
+            await asyncio.to_thread(self._audit.stop)
 
     def _make_sources(self) -> list[KubernetesSource | PolledSource]:
         settings, reloader, credentials = self._settings, self.reloader, self.credentials
@@ -160,7 +166,7 @@ class DataPlane:
             ledger=self.ledger,
             forwarder=Forwarder(Connectors(self._client, self.credentials), self.metrics),
             relay=Relay(limits.response_bytes),
-            accounts=Accounts(self._settings.gateway, self.ledger, self._audit, self.metrics),
+            accounts=self._accounts,
             metrics=self.metrics,
             body_bytes=limits.body_bytes,
         )

@@ -1,6 +1,7 @@
 """What a data plane is told when it starts. Nothing here changes while it runs; that is what snapshots are for."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +63,51 @@ class ApiAccess:
     client_key: bytes = field(default=b"", repr=False)
 
 
+class WhenFull(StrEnum):
+    """What happens to calls when their audit records cannot be written: the records are lost and counted, or the calls
+    are refused."""
+
+    DROP = "drop"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    """How the audit log is kept. 0 means without limit. `host` names this machine, in Kubernetes the pod.
+
+    A file is rotated once it has `max_bytes`; `max_files` rotated ones are kept. `key_file` holds the key of the chain.
+    """
+
+    key_file: Path | None = None
+    max_bytes: int = 0
+    max_files: int = 0
+    fsync: bool = False
+    when_full: WhenFull = WhenFull.DROP
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """The files that callers are served TLS with; each is read again when it changes.
+
+    `certificate` and `key` are PEM, the certificate with its chain. Without `client_ca` no client certificate is asked
+    for. With `client_crl_required`, one whose issuer has no current revocation list among `client_crls` is refused.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    client_crls: tuple[Path, ...] = ()
+    client_crl_required: bool = False
+    client_certificates_required: bool = False
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        client_ca = () if self.client_ca is None else (self.client_ca,)
+        return (self.certificate, self.key, *client_ca, *self.client_crls)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything `tidegate-dataplane` can be told; see its `--help`. Times in seconds.
@@ -78,6 +124,8 @@ class Settings:
     credentials_dir: Path | None = None
     snapshot_file: Path | None = None
     audit: str = ""
+    audit_options: AuditOptions = AuditOptions()
     drain_delay: float = 0.0
     grace: float = 30.0
     limits: Limits = Limits()
+    tls: TlsSettings | None = None

@@ -28,8 +28,8 @@ async def test_a_stream_that_runs_is_finished_and_nothing_new_begins(tmp_path: P
         writer.close()
         with pytest.raises(OSError, match=r"refused|Connect"):
             await exchange(plane, request(chat(), key=KEY))
-    (line,) = [json.loads(each) for each in log.read_text().splitlines()]
-    assert line["outcome"] == "Served"
+    opened, line, stopped = [json.loads(each) for each in log.read_text().splitlines()]
+    assert (opened["event"], line["outcome"], stopped["event"]) == ("Opened", "Served", "Stopped")
 
 
 async def test_while_draining_it_is_not_ready_but_still_serves() -> None:

@@ -1,0 +1,142 @@
+"""What stands in a line of the audit log: a request, or what befell the log itself.
+
+Held to docs/reference/audit.md by a test: a field that is added here is described there.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate_dataplane.runtime.objects import RuleRef
+from tidegate_dataplane.snapshot.entries import Operation
+
+# What a caller wrote freely is cut to so many characters: a line stays short, and so does what waits in memory.
+MAX_PATH: Final = 1024
+MAX_HOST: Final = 255
+
+
+class AuditTokens(Struct, frozen=True, gc=False):
+    """`source` is Reported (by the provider) or Estimated."""
+
+    input: int
+    output: int
+    source: str
+
+
+class AuditTarget(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Where the request went last. `version` is the model's, as the backend declares it."""
+
+    backend: str
+    model: str
+    version: str = ""
+
+
+class AuditSignal(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One part of a risk score: which signal of which policy, and how much it added."""
+
+    policy: str
+    signal: str
+    weight: int
+
+
+class AuditRisk(Struct, frozen=True, gc=False):
+    """`outcome` is what the score led to, for example Allow, StepUp, Approval or Deny."""
+
+    score: int
+    outcome: str
+    parts: tuple[AuditSignal, ...] = ()
+
+
+class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """One request. `time` is the arrival (UTC), latencies are milliseconds, `key` is a key's name.
+
+    `credentials` names everything that proved the caller, `why` is the deciding step in the words of `explain`.
+    """
+
+    time: datetime
+    request_id: str
+    outcome: str
+    status: int
+    gateway: str
+    revision: int
+    latency_ms: float
+    bytes_in: int
+    bytes_out: int
+    code: str = ""
+    consumer: str = ""
+    key: str = ""
+    credentials: tuple[str, ...] = ()
+    address: str = ""
+    host: str = ""
+    path: str = ""
+    route: str = ""
+    target: AuditTarget | None = None
+    operation: Operation | None = None
+    model: str = ""
+    version: str = ""
+    method: str = ""
+    rule: RuleRef | None = None
+    why: str = ""
+    risk: AuditRisk | None = None
+    shadow: tuple[RuleRef, ...] = ()
+    tokens: AuditTokens | None = None
+    decision_ms: float = 0.0
+    upstream_ms: float = 0.0
+    attempts: int = 0
+    streamed: bool = False
+
+
+class Event(StrEnum):
+    """What befell the log itself. A line of a request has no event."""
+
+    OPENED = "Opened"
+    RESUMED = "Resumed"
+    LOST = "Lost"
+    ROTATED = "Rotated"
+    STOPPED = "Stopped"
+
+
+class Torn(Struct, frozen=True, gc=False):
+    """The beginning of a line that a killed process left behind: how many bytes, and their SHA-256 in hex."""
+
+    bytes: int
+    sha256: str
+
+
+class Writer(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """The process that writes: a random id, its gateway and host (in Kubernetes the pod), and when it began."""
+
+    id: str
+    gateway: str
+    host: str
+    process: int
+    started: datetime
+
+
+class Beginning(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """First line of a file (Opened), or of a process that goes on in one (Resumed).
+
+    `prev` is the chain value of the line before, in this file or in the one before it; zeros when there is none.
+    `log` is the same in all files of a log, and `file` counts them from 1. `hash` is SHA-256 or HMAC-SHA-256, then
+    `key_id` says with which key, without telling anything of it.
+    """
+
+    event: Event
+    time: datetime
+    log: str
+    file: int
+    prev: str
+    writer: Writer
+    hash: str
+    key_id: str = ""
+    torn: Torn | None = None
+
+
+class Note(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Any other event; `records` says how many were lost."""
+
+    event: Event
+    time: datetime
+    records: int = 0
