@@ -7,10 +7,14 @@ from msgspec import Struct
 
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime import credentials as credential_table
+from tidegate_dataplane.runtime import matches as match_table
+from tidegate_dataplane.runtime import providers as provider_table
 from tidegate_dataplane.runtime import table as route_table
 from tidegate_dataplane.runtime.changes import Change, Changes, E, changes
 from tidegate_dataplane.runtime.lower import BuildError, lower_consumer, lower_policy, lower_quota
+from tidegate_dataplane.runtime.matches import Matches
 from tidegate_dataplane.runtime.objects import Backend, Consumer, Credential, Policy, Quota, Route
+from tidegate_dataplane.runtime.providers import Providers
 from tidegate_dataplane.runtime.routes import RouteBuilder
 from tidegate_dataplane.runtime.table import Table
 from tidegate_dataplane.snapshot.entries import BackendEntry, ClusterFacts, Index, RouteEntry, Shard
@@ -34,6 +38,8 @@ class Runtime(Struct, frozen=True, eq=False):
     quotas: dict[str, Quota]
     consumers: dict[str, Consumer]
     credentials: dict[bytes, Credential]
+    matches: Matches
+    providers: Providers
     routes: dict[str, Route]
     table: Table
     plans: dict[str, tuple[Demand, ...]]
@@ -52,7 +58,21 @@ class Runtime(Struct, frozen=True, eq=False):
         return self.index.cluster
 
 
-EMPTY: Final = Runtime(Index(1, 0, "", _NO_CLUSTER, ()), {}, {}, {}, {}, {}, {}, {}, route_table.EMPTY, {}, {})
+EMPTY: Final = Runtime(
+    Index(1, 0, "", _NO_CLUSTER, ()),
+    {},
+    {},
+    {},
+    {},
+    {},
+    {},
+    match_table.EMPTY,
+    provider_table.EMPTY,
+    {},
+    route_table.EMPTY,
+    {},
+    {},
+)
 
 
 def build(index: Index, shards: Mapping[str, Shard], previous: Runtime | None = None) -> Runtime:
@@ -78,6 +98,12 @@ def build(index: Index, shards: Mapping[str, Shard], previous: Runtime | None = 
         quotas=quotas,
         consumers=consumers,
         credentials=_credentials(base, consumers, difference),
+        matches=match_table.patched(
+            base.matches,
+            (base.consumers[key] for key in difference.consumers.removed),
+            (consumers[key] for key in difference.consumers.added),
+        ),
+        providers=provider_table.gathered(base.providers, policies) if difference.policies else base.providers,
         routes=_routes(base, RouteBuilder(policies, quotas, backends), difference),
         table=_table(base.table, difference.routes),
         plans={},
