@@ -16,7 +16,7 @@ from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Decision, Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.path import LISTING, parse_path
-from tidegate_dataplane.errors import API_ERROR, Failure, internal
+from tidegate_dataplane.errors import API_ERROR, Failure, client_certificate_refused, internal
 from tidegate_dataplane.ledger.demand import Excess
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
@@ -33,12 +33,14 @@ from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Identity
 from tidegate_dataplane.snapshot.entries import Operation
+from tidegate_dataplane.transport.connections import Connections
 
 _log = logging.getLogger(__name__)
 
 
 class Traffic:
-    """The ASGI application for callers. `body_bytes` bounds a request's body."""
+    """The ASGI application for callers. `body_bytes` bounds a request's body; without `connections`, callers come
+    directly and show no certificates."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Traffic:
         accounts: Accounts,
         metrics: Metrics,
         body_bytes: int,
+        connections: Connections | None = None,
     ) -> None:
         self._reloader = reloader
         self._ledger = ledger
@@ -58,11 +61,12 @@ class Traffic:
         self._accounts = accounts
         self._metrics = metrics
         self._body_bytes = body_bytes
+        self._connections = connections
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, send)
+        exchange = Exchange(scope, send, self._connections)
         self._metrics.in_flight += 1
         try:
             await self._serve(exchange, scope, receive)
@@ -87,6 +91,9 @@ class Traffic:
                 503, "not_ready", "The gateway has no configuration yet. Retry.", type=API_ERROR, headers=_SOON
             )
         exchange.revision = runtime.revision
+        if exchange.certificate_fault is not None:
+            exchange.outcome = Outcome.DENIED
+            raise client_certificate_refused()
         base, operation = parse_path(exchange.path)
         if operation is None:
             message = f"Unknown path {exchange.path[:128]}. Use for example /v1/chat/completions."

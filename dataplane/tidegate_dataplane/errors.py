@@ -103,3 +103,13 @@ def internal() -> Failure:
         "The gateway failed on this request. Its log says why under this x-request-id.",
         type=API_ERROR,
     )
+
+
+def client_certificate_refused() -> Failure:
+    """The same words whatever is wrong with it; the gateway's metrics and status tell its operator more."""
+    return Failure(
+        HTTPStatus.UNAUTHORIZED,
+        "invalid_client_certificate",
+        "The client certificate is not valid any more: connect again with a current one.",
+        type="authentication_error",
+    )

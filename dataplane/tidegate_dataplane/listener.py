@@ -3,11 +3,14 @@
 uvicorn answers what it cannot parse in plain text, has no limit on headers and no timeout for them, and tells the
 application that a caller is gone only when asked. Here, all of these are the listener's: bad HTTP gets an
 OpenAI-shaped 400, too many headers 431, slow headers or bodies 408, and a caller that goes away cancels the task that
-serves it.
+serves it. With TLS, the scope has the scheme "https" and, under CERTIFICATE, the caller's certificate if it showed one;
+one that does not hold any more stands there as the reason, and the connection ends with that request.
 """
 
 import asyncio
+import os
 import secrets
+import socket
 import time
 from email.utils import formatdate
 from typing import Any
@@ -21,8 +24,13 @@ from uvicorn.server import ServerState
 from tidegate_dataplane.cycle import Cycle
 from tidegate_dataplane.errors import Failure, body_too_slow, head_too_large, head_too_slow, malformed_http
 from tidegate_dataplane.settings import Address, Limits
+from tidegate_dataplane.transport.peer import CERTIFICATE, Peer, peer_of
+from tidegate_dataplane.transport.tls import ServerTls
 
 _SWEEP_SECONDS = 1.0
+_BACKLOG = 2048
+_TLS_SHUTDOWN_SECONDS = 5.0
+_MAPPED = "::ffff:"
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -30,9 +38,16 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection of a caller."""
 
     limits: Limits  # set by `Listener` on a subclass of its own
+    tls: ServerTls | None = None
+    _peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
+        if self.client is not None and self.client[0].startswith(_MAPPED):
+            # On a socket for both families: networks are written as IPv4 (RFC 4291, section 2.5.5.2).
+            self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
+        if self.tls is not None:
+            self._peer = peer_of(transport.get_extra_info("ssl_object"), self.tls)
         self._in_head = True
         self._head_since = self.loop.time()
         self._head_bytes = 0
@@ -109,6 +124,9 @@ class HttpProtocol(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
+        keep_alive = version == "1.1" and parser.should_keep_alive()
+        if self.tls is not None:
+            keep_alive = self._add_certificate(scope) and keep_alive
         before = self.cycle
         self.cycle = cycle = Cycle(
             scope=scope,
@@ -120,7 +138,7 @@ class HttpProtocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version == "1.1" and parser.should_keep_alive(),
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
@@ -129,6 +147,16 @@ class HttpProtocol(HttpToolsProtocol):
             # Pipelined: it waits until the one before is answered.
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+
+    def _add_certificate(self, scope: Any) -> bool:
+        """Return whether another request may follow on this connection."""
+        scope["scheme"] = "https"
+        peer = self._peer
+        if peer is None:
+            return True
+        fault = peer.fault(time.time())
+        scope[CERTIFICATE] = peer.certificate if fault is None else fault
+        return fault is None
 
     def on_message_complete(self) -> None:
         self._receiving = False
@@ -199,14 +227,16 @@ def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
 class Listener:
     """Serves an ASGI application on an address. `address` is the bound one after `start`."""
 
-    def __init__(self, app: Any, address: Address, limits: Limits) -> None:
+    def __init__(self, app: Any, address: Address, limits: Limits, tls: ServerTls | None = None) -> None:
         self.address = address
+        self._limits = limits
+        self._tls = tls
         self._config = uvicorn.Config(
             app,
             interface="asgi3",
             lifespan="off",
             ws="none",
-            http=type("LimitedHttpProtocol", (HttpProtocol,), {"limits": limits}),
+            http=type("LimitedHttpProtocol", (HttpProtocol,), {"limits": limits, "tls": tls}),
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -215,7 +245,7 @@ class Listener:
         )
         self._config.load()
         self._state = ServerState()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._ticker: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -223,20 +253,24 @@ class Listener:
         loop = asyncio.get_running_loop()
         self._tick()
         try:
-            self._server = await loop.create_server(
-                self._new_protocol, self.address.host or None, self.address.port, backlog=2048
+            server = await loop.create_server(
+                self._new_protocol, self.address.host or None, self.address.port, backlog=_BACKLOG, **self._secured()
             )
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {self.address}: {error.strerror or error}") from error
-        port = self._server.sockets[0].getsockname()[1]
-        self.address = Address(self.address.host, port)
+        self._servers = [server]
+        self.address = Address(self.address.host, server.sockets[0].getsockname()[1])
+        if self._tls is not None:
+            self._tls.on_change(self._secure_anew)
         self._ticker = loop.create_task(self._keep_ticking())
 
     async def stop(self, grace: float) -> None:
         """Accept no more, close idle connections, let what is being served end; cut it after `grace` seconds."""
-        if self._server is None:
+        if not self._servers:
             return
-        self._server.close()
+        for server in self._servers:
+            server.close()
+        self._servers = []
         for connection in list(self._state.connections):
             connection.shutdown()
         try:
@@ -255,6 +289,37 @@ class Listener:
     def serving(self) -> int:
         """Requests being served."""
         return len(self._state.tasks)
+
+    def _secured(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {
+            "ssl": self._tls.context,
+            "ssl_handshake_timeout": self._limits.head_seconds,
+            "ssl_shutdown_timeout": _TLS_SHUTDOWN_SECONDS,
+        }
+
+    async def _secure_anew(self) -> None:
+        """Accept with the new context. A server keeps the context it was made with, so there is a new one on the same
+        listening sockets; what waits in their backlog is taken by it, and handshakes under way go on."""
+        loop = asyncio.get_running_loop()
+        before = self._servers
+        fresh: list[asyncio.Server] = []
+        try:
+            for each in [found for server in before for found in server.sockets]:
+                copy = socket.socket(fileno=os.dup(each.fileno()))
+                fresh.append(
+                    await loop.create_server(self._new_protocol, sock=copy, backlog=_BACKLOG, **self._secured())
+                )
+        except OSError:
+            for server in fresh:
+                server.close()
+            raise
+        stopped = self._servers is not before
+        if not stopped:
+            self._servers = fresh
+        for server in fresh if stopped else before:
+            server.close()
 
     async def _cut(self) -> None:
         for task in list(self._state.tasks):

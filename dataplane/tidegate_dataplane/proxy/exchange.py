@@ -14,6 +14,9 @@ from tidegate_dataplane.proxy.intake import Prompt
 from tidegate_dataplane.proxy.usage import Tokens
 from tidegate_dataplane.runtime import RuleRef, Target
 from tidegate_dataplane.snapshot.entries import Operation
+from tidegate_dataplane.transport.certificate import ClientCertificate
+from tidegate_dataplane.transport.connections import NO_HEADERS, Connections
+from tidegate_dataplane.transport.trust import Fault
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -37,7 +40,12 @@ class Outcome(StrEnum):
 
 
 class Exchange:
-    """`id` is ours and unique, for the ledger; `request_id` is shown, and the caller's own when that is sane."""
+    """`id` is ours and unique, for the ledger; `request_id` is shown, and the caller's own when that is sane.
+
+    `peer` is the address at the other end of the connection and `address` the caller's, which differ behind trusted
+    proxies; `proxy_headers` are the request's headers when one of those sent it. `certificate` is the caller's, by TLS
+    or by such a proxy; with `certificate_fault` it showed one that does not hold.
+    """
 
     # Defaults stand in the class: an instance holds only what its request came to.
     operation: Operation | None = None
@@ -58,8 +66,11 @@ class Exchange:
     outcome = Outcome.SERVED
     status = 0
     code = ""
+    certificate: ClientCertificate | None = None
+    certificate_fault: Fault | None = None
+    proxy_headers: Mapping[str, str] = NO_HEADERS
 
-    def __init__(self, scope: Mapping[str, Any], send: Send) -> None:
+    def __init__(self, scope: Mapping[str, Any], send: Send, connections: Connections | None = None) -> None:
         self._send = send
         self.started = perf_counter()
         self.arrived = time()
@@ -68,7 +79,14 @@ class Exchange:
         given = headers.get("x-request-id")
         self.request_id = given if given is not None and _SANE_ID(given) else self.id
         client = scope.get("client")
-        self.address: str = client[0] if client else ""
+        self.peer: str = client[0] if client else ""
+        self.address = self.peer
+        if connections is not None:
+            caller = connections.describe(scope, headers, self.peer, self.arrived)
+            self.address = caller.address
+            self.certificate = caller.certificate
+            self.certificate_fault = caller.fault
+            self.proxy_headers = caller.proxy_headers
         raw_path = scope.get("raw_path")
         self.path: str = scope["path"] if raw_path is None else raw_path.decode("latin-1")
         self.host = _host(headers.get("host", ""))

@@ -76,12 +76,12 @@ def from_x509(certificate: x509.Certificate, *, through: str = TLS) -> ClientCer
     except _UNREADABLE as error:
         raise ValueError(f"the certificate's extensions are not readable: {error}") from None
     return ClientCertificate(
-        subject=_text_of(certificate.subject),
+        subject=name_text(certificate.subject),
         uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
         dns=tuple(each.lower() for each in names.get_values_for_type(x509.DNSName)),
         emails=tuple(names.get_values_for_type(x509.RFC822Name)),
         fingerprint=sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
-        issuer=_text_of(certificate.issuer),
+        issuer=name_text(certificate.issuer),
         serial=certificate.serial_number,
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
@@ -104,7 +104,7 @@ def normalised_subject(text: str) -> str:
         raise ValueError("the subject is in OpenSSL's slash form: write it as in CN=search,O=Example, with commas")
     plain = _without_spaces(text)
     try:
-        return _text_of(x509.Name.from_rfc4514_string(plain, _NAMES))
+        return name_text(x509.Name.from_rfc4514_string(plain, _NAMES))
     except ValueError as error:
         reason = str(error) or "an attribute's type is unknown (write its number, as in 2.5.4.97=VALUE)"
         raise ValueError(f"the subject {text!r} is not a name such as CN=search,O=Example: {reason}") from None
@@ -132,6 +132,6 @@ def _without_spaces(text: str) -> str:
         position += 1
 
 
-def _text_of(name: x509.Name) -> str:
-    """RFC 4514. Parts of equal rank ("+") are sorted, for their order means nothing."""
+def name_text(name: x509.Name) -> str:
+    """A name as RFC 4514 text. Parts of equal rank ("+") are sorted, for their order means nothing."""
     return ",".join("+".join(sorted(part.rfc4514_string() for part in rdn)) for rdn in reversed(name.rdns))
