@@ -68,6 +68,19 @@ class Effect(StrEnum):
     DENY = "Deny"
 
 
+class RuleOperation(StrEnum):
+    """What a rule may tell apart: the operations of routes, and asking which models there are."""
+
+    CHAT = Operation.CHAT.value
+    COMPLETION = Operation.COMPLETION.value
+    RESPONSES = Operation.RESPONSES.value
+    EMBEDDINGS = Operation.EMBEDDINGS.value
+    IMAGE = Operation.IMAGE.value
+    MODERATION = Operation.MODERATION.value
+    FINE_TUNE = Operation.FINE_TUNE.value
+    MODELS = "Models"
+
+
 class RateLimitScope(StrEnum):
     """Whose requests share one bucket."""
 
@@ -94,7 +107,7 @@ class AuthorizationRule(Shape):
         description="The caller asks for one of these models.",
         json_schema_extra=SET,
     )
-    operations: list[Operation] = Field(
+    operations: list[RuleOperation] = Field(
         default_factory=list,
         max_length=8,
         description="The caller asks for one of these operations; Models is asking which models there are.",

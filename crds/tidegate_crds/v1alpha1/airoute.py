@@ -45,6 +45,7 @@ class Operation(StrEnum):
     EMBEDDINGS = "Embeddings"
     IMAGE = "Image"
     MODERATION = "Moderation"
+    FINE_TUNE = "FineTune"
 
 
 class RetryOn(StrEnum):
@@ -140,7 +141,7 @@ class AIRouteSpec(Shape):
     operations: list[Operation] = Field(
         default_factory=lambda: [Operation.CHAT],
         min_length=1,
-        max_length=6,
+        max_length=7,
         description="What callers may ask for.",
         json_schema_extra=SET,
     )

@@ -21,6 +21,7 @@ _SUFFIXES: Final = (
     ("/embeddings", Operation.EMBEDDINGS),
     ("/images/generations", Operation.IMAGE),
     ("/moderations", Operation.MODERATION),
+    ("/fine_tuning/jobs", Operation.FINE_TUNE),
 )
 _MODELS: Final = "/models"
 

@@ -2,13 +2,15 @@
 
 Source: "Azure OpenAI in Azure AI Foundry Models REST API reference"
 (learn.microsoft.com/azure/ai-services/openai/reference), data-plane inference. Responses is not below a deployment
-there, it reads the model from the body. There is no Moderation.
+there, and neither are fine-tuning jobs: both read the model from the body. There is no Moderation.
 """
 
 from urllib.parse import quote
 
 from tidegate_dataplane.providers.openai import PATHS
 from tidegate_dataplane.snapshot.entries import Operation
+
+_BY_BODY = frozenset({Operation.RESPONSES, Operation.FINE_TUNE})
 
 
 class AzureDialect:
@@ -22,10 +24,13 @@ class AzureDialect:
         """Path and query to POST to; None when the provider does not know the operation."""
         if operation is Operation.MODERATION:
             return None
-        if operation is Operation.RESPONSES:
-            return self._base + b"/openai/responses" + self._query
+        path = PATHS.get(operation)
+        if path is None:
+            return None
+        if operation in _BY_BODY:
+            return self._base + b"/openai" + path + self._query
         deployment = quote(model, safe="").encode("ascii")
-        return self._base + b"/openai/deployments/" + deployment + PATHS[operation] + self._query
+        return self._base + b"/openai/deployments/" + deployment + path + self._query
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         """The header that carries the key."""

@@ -33,6 +33,10 @@ def answer(call: MockCall) -> Json:
             return {"created": call.created, "data": [{"b64_json": _PIXEL}]}
         case Operation.MODERATION:
             return _moderation(call)
+        case Operation.FINE_TUNE:
+            return _fine_tuning_job(call)
+        case Operation.MODELS:  # the gateway answers it by itself
+            raise Rejected("model", "a provider is not asked which models there are")
 
 
 def events(call: MockCall) -> Iterator[tuple[str, Json]]:
@@ -87,3 +91,31 @@ def _moderation(call: MockCall) -> Json:
         "category_scores": dict.fromkeys(categories, 0.0),
     }
     return {"id": f"modr-{call.id}", "model": call.model, "results": [result] * count}
+
+
+def _fine_tuning_job(call: MockCall) -> Json:
+    """A job that has just been taken; nothing is trained."""
+    automatic = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+    method = call.body.get("method") or {"type": "supervised", "supervised": {"hyperparameters": automatic}}
+    return {
+        "object": "fine_tuning.job",
+        "id": f"ftjob-{call.id}",
+        "model": call.model,
+        "created_at": call.created,
+        "status": "validating_files",
+        "training_file": call.body["training_file"],
+        "validation_file": call.body.get("validation_file"),
+        "hyperparameters": call.body.get("hyperparameters") or automatic,
+        "method": method,
+        "seed": call.body.get("seed") or 0,
+        "metadata": call.body.get("metadata"),
+        "user_provided_suffix": call.body.get("suffix"),
+        "integrations": call.body.get("integrations") or [],
+        "organization_id": "org-mock",
+        "fine_tuned_model": None,
+        "finished_at": None,
+        "estimated_finish": None,
+        "trained_tokens": None,
+        "result_files": [],
+        "error": None,
+    }

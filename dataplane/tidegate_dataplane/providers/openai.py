@@ -12,6 +12,7 @@ PATHS = {
     Operation.EMBEDDINGS: b"/embeddings",
     Operation.IMAGE: b"/images/generations",
     Operation.MODERATION: b"/moderations",
+    Operation.FINE_TUNE: b"/fine_tuning/jobs",
 }
 
 
@@ -23,7 +24,7 @@ class OpenAIDialect:
 
     def target(self, operation: Operation, model: str) -> bytes | None:
         """Path and query to POST to; None when the provider does not know the operation."""
-        return self._targets[operation]
+        return self._targets.get(operation)
 
     def credential(self, key: bytes) -> tuple[bytes, bytes]:
         """The header that carries the key."""

@@ -15,6 +15,7 @@ from tidegate_dataplane.snapshot.entries import Operation
         ("/v1/embeddings", "/v1", Operation.EMBEDDINGS),
         ("/v1/images/generations", "/v1", Operation.IMAGE),
         ("/v1/moderations", "/v1", Operation.MODERATION),
+        ("/v1/fine_tuning/jobs", "/v1", Operation.FINE_TUNE),
         ("/team/ml/v1/chat/completions", "/team/ml/v1", Operation.CHAT),
         ("/chat/completions", "/", Operation.CHAT),
         ("/chat/chat/completions", "/chat", Operation.CHAT),

@@ -72,12 +72,16 @@ async def test_azure_gets_its_key_header_the_deployment_in_the_path_and_the_api_
             body = json.dumps({"model": "chat-fast", "input": "hi"}).encode()
             assert (await ask(plane, body, path="/v1/responses")).status == 200
             moderation = await ask(plane, body, path="/v1/moderations")
-    chat_request, responses_request = provider.asked
+            tuning = json.dumps({"model": "chat-fast", "training_file": "file-1"}).encode()
+            assert (await ask(plane, tuning, path="/v1/fine_tuning/jobs")).status == 200
+    chat_request, responses_request, tuning_request = provider.asked
     assert chat_request.target == "/openai/deployments/gpt%204o%2Fmini/chat/completions?api-version=2024-10-21"
     assert chat_request.header("api-key") == SECRET
     assert chat_request.header("authorization") is None
     assert responses_request.target == "/openai/responses?api-version=2024-10-21"
     assert responses_request.json["model"] == "gpt 4o/mini"
+    assert tuning_request.target == "/openai/fine_tuning/jobs?api-version=2024-10-21"
+    assert tuning_request.json == {"model": "gpt 4o/mini", "training_file": "file-1"}
     assert (moderation.status, moderation.json()["error"]["code"]) == (502, "operation_not_supported")
 
 
@@ -279,6 +283,7 @@ async def test_every_operation_goes_to_its_own_path() -> None:
         Operation.EMBEDDINGS: ("embeddings", {"input": "x"}),
         Operation.IMAGE: ("images/generations", {"prompt": "x"}),
         Operation.MODERATION: ("moderations", {"input": "x"}),
+        Operation.FINE_TUNE: ("fine_tuning/jobs", {"training_file": "file-1"}),
         Operation.RESPONSES: ("responses", {"input": "x"}),
     }
     async with upstream(answer({})) as provider, running(one(provider)) as plane:

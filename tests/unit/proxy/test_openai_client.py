@@ -133,6 +133,22 @@ async def test_completions_embeddings_moderations_and_images(client: openai.Asyn
     assert image.data[0].b64_json is not None
 
 
+async def test_a_fine_tuning_job_is_taken(client: openai.AsyncOpenAI) -> None:
+    job = await client.fine_tuning.jobs.create(model="chat-fast", training_file="file-abc", suffix="mine")
+    assert (job.object, job.model, job.training_file) == ("fine_tuning.job", "chat-fast", "file-abc")
+    assert (job.status, job.fine_tuned_model, job.user_provided_suffix) == ("validating_files", None, "mine")
+    with pytest.raises(openai.BadRequestError, match="training_file"):
+        await client.post("/fine_tuning/jobs", body={"model": "chat-fast"}, cast_to=object)
+
+
+async def test_a_role_for_inference_does_not_reach_fine_tuning() -> None:
+    rules = (RuleEntry(name="inference", effect=Effect.ALLOW, operations=(Operation.CHAT,)),)
+    async with running(bundle_of(shard(policies=(policy(rules=rules),)))) as plane, client_of(plane) as client:
+        assert (await client.chat.completions.create(model="chat-fast", messages=HELLO)).choices
+        with pytest.raises(openai.PermissionDeniedError):
+            await client.fine_tuning.jobs.create(model="chat-fast", training_file="file-abc")
+
+
 async def test_models_are_listed_and_found(client: openai.AsyncOpenAI) -> None:
     assert [model.id async for model in client.models.list()] == ["chat-fast"]
     assert (await client.models.retrieve("chat-fast")).id == "chat-fast"
