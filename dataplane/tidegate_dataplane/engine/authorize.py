@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from tidegate_dataplane.engine.attributes import attributes_of
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Step, Verdict
-from tidegate_dataplane.expressions import EvaluationError
+from tidegate_dataplane.expressions import EvaluationError, Program
 from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef
 from tidegate_dataplane.snapshot.entries import Effect
 
@@ -130,8 +131,14 @@ def _saw(rule: Rule, subject: Subject, matches: bool) -> tuple[str, Verdict]:
     try:
         value = rule.program.evaluate(subject.variables)
     except EvaluationError as error:
-        return f"({rule.program.source}) has no value: {error}", Verdict.DENIED if matches else Verdict.ERROR
-    return f"({rule.program.source}) is {str(value).lower()}", verdict
+        saw = f"({rule.program.source}) has no value: {error}"
+        return _with_attributes(saw, rule.program, subject), Verdict.DENIED if matches else Verdict.ERROR
+    return _with_attributes(f"({rule.program.source}) is {str(value).lower()}", rule.program, subject), verdict
+
+
+def _with_attributes(saw: str, program: Program, subject: Subject) -> str:
+    attributes = attributes_of(program.source, subject.variables)
+    return f"{saw}; {attributes}" if attributes else saw
 
 
 def _list(names: frozenset[Any]) -> str:

@@ -25,7 +25,8 @@ class Limit(Struct, frozen=True, rename="camel"):
 class Explanation(Struct, frozen=True, rename="camel"):
     """A decision for people and programs to read (JSON by `msgspec.json.encode`).
 
-    Objects are written `Kind namespace/name`; keys of callers never appear.
+    Objects are written `Kind namespace/name`; keys of callers never appear. `remedies` are the smallest changes that
+    would let a refused call in, when they were asked for.
     """
 
     revision: int
@@ -39,6 +40,7 @@ class Explanation(Struct, frozen=True, rename="camel"):
     targets: tuple[str, ...]
     limits: tuple[Limit, ...]
     steps: tuple[Step, ...]
+    remedies: tuple[str, ...] = ()
 
 
 def explain(runtime: Runtime, call: Call, now: float, identity: Identity | None = None) -> Explanation:

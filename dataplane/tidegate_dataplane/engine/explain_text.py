@@ -1,0 +1,125 @@
+"""An explanation as text: the same words in the terminal, from `/-/explain` and, in one line, in the audit log."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from tidegate_dataplane.engine.decision import Denial, Step, Verdict
+from tidegate_dataplane.engine.explain import Explanation, Limit
+
+Places = Callable[[str, str], str]
+"""From an object (`AIPolicy team-a/chat`) and a rule of it ("" = the object itself) to where it stands
+(`policies.yaml:12`); "" when that is not known."""
+
+MAX_LINE: Final = 512
+_WORDS: Final = {
+    Verdict.ACCEPTED: "ok",
+    Verdict.DENIED: "DENIED",
+    Verdict.NO_MATCH: "no match",
+    Verdict.ERROR: "error",
+}
+
+
+def render(explanation: Explanation, places: Places | None = None) -> str:
+    """The whole explanation, lines without an end of line at the end. `places` adds file and line to each object."""
+    find = places or _nowhere
+    blocks = [
+        [_headline(explanation), *_context(explanation)],
+        _titled("steps, in the order evaluated:", _steps(explanation.steps, find)),
+        _titled("limits that count this call:", (_limit(one, find) for one in explanation.limits)),
+        _titled("targets, in the order of their tiers:", explanation.targets),
+        _titled("shadow policies that would refuse it:", explanation.shadow),
+        _titled("to allow this call:", explanation.remedies),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def deciding(steps: Sequence[Step], denial: Denial | None = None) -> str:
+    """The step that decided, in one line of at most MAX_LINE characters: `why` in the audit log."""
+    step = _decisive(steps)
+    if step is None:
+        return "" if denial is None else _cut(f"{denial.status} {denial.code}: {denial.message}")
+    who = f"{step.object} rule {step.rule}" if step.rule and step.object else step.object
+    return _cut(": ".join(part for part in (step.stage, who, step.saw + _rules_of(step, steps)) if part))
+
+
+def _rules_of(step: Step, steps: Sequence[Step]) -> str:
+    """Where a whole object refused because no rule of it matched: what each of them saw."""
+    if step.rule:
+        return ""
+    missed = (Verdict.NO_MATCH, Verdict.ERROR)
+    # Deny rules that do not match are no reason for a refusal, but they say "is false" of themselves.
+    seen = [
+        f"{one.rule}: {one.saw}"
+        for one in steps
+        if one.rule
+        and one.verdict in missed
+        and (one.object, one.stage, one.shadow) == (step.object, step.stage, False)
+    ]
+    return f" ({'; '.join(seen)})" if seen else ""
+
+
+def _decisive(steps: Sequence[Step]) -> Step | None:
+    """The last step that refused, else the last that let in."""
+    obeyed = [step for step in steps if not step.shadow]
+    for wanted in (Verdict.DENIED, Verdict.ERROR, Verdict.ACCEPTED):
+        for step in reversed(obeyed):
+            if step.verdict is wanted:
+                return step
+    return None
+
+
+def _headline(explanation: Explanation) -> str:
+    denial = explanation.denial
+    if denial is None:
+        return f"ALLOWED by {explanation.allowed_by}" if explanation.allowed_by else "ALLOWED: nothing refuses it"
+    why = deciding(explanation.steps, denial)
+    return f"DENIED {denial.status} {denial.code}: {why}"
+
+
+def _context(explanation: Explanation) -> Iterator[str]:
+    who = explanation.consumer or "nobody in particular"
+    how = f" by {explanation.method}" if explanation.method else ""
+    yield f"  caller    {who}{how}"
+    if explanation.route:
+        yield f"  route     {explanation.route}"
+    if explanation.denial is not None:
+        yield f"  told      {explanation.denial.message}"
+    yield f"  revision  {explanation.revision}"
+
+
+def _steps(steps: Sequence[Step], find: Places) -> Iterator[str]:
+    width = max((len(step.stage) for step in steps), default=0)
+    for number, step in enumerate(steps, start=1):
+        name = f"{step.object} rule {step.rule}" if step.object and step.rule else step.object or step.rule
+        generation = f" (generation {step.generation})" if step.generation else ""
+        shadow = " [shadow: not obeyed]" if step.shadow else ""
+        head = f"{number:>2}. {step.stage:<{width}}  {_WORDS[step.verdict]:<8}"
+        yield f"{head}  {name}{generation}{shadow}".rstrip()
+        yield f"{' ' * (width + 6)}{step.saw}{_at(find(step.object, step.rule))}"
+
+
+def _limit(limit: Limit, find: Places) -> str:
+    if limit.per_second:
+        amount = f"bursts of {limit.amount}, then {limit.per_second:g} a second"
+    else:
+        amount = f"{limit.amount} {limit.unit} in {limit.window}"
+    obeyed = "" if limit.obeyed else " [counted, never refuses]"
+    return f"{limit.object} {limit.name}: {amount}{obeyed}{_at(find(limit.object, limit.name))}"
+
+
+def _titled(title: str, lines: Iterable[str]) -> list[str]:
+    body = [f"  {line}" for line in lines]
+    return [title, *body] if body else []
+
+
+def _at(place: str) -> str:
+    return f"  ({place})" if place else ""
+
+
+def _nowhere(object: str, rule: str) -> str:
+    return ""
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
