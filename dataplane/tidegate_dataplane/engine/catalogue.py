@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.authorize import Subject
 from tidegate_dataplane.engine.call import Call
-from tidegate_dataplane.engine.claimed import consumer_on
+from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
@@ -28,9 +28,11 @@ def visible_models(runtime: Runtime, call: Call, now: float) -> list[str] | Deni
 
 def models_for(runtime: Runtime, call: Call, identity: Identity, now: float) -> list[str] | Denial:
     """The same for a caller that is identified (or NOBODY)."""
+    namespaces = {one.consumer.namespace for one in (identity, *identity.alternatives)}
     visible = {
         model
-        for route in _candidates(runtime, identity.consumer.namespace)
+        for namespace in namespaces
+        for route in _candidates(runtime, namespace)
         for model in route.entry.models
         if not model.endswith("*") and _usable(runtime, route, model, call, now, identity)
     }
@@ -56,6 +58,7 @@ def _might_admit(route: Route, namespace: str) -> bool:
 
 
 def _usable(runtime: Runtime, route: Route, model: str, call: Call, now: float, identity: Identity) -> bool:
+    identity = identity_on(route, identity)
     consumer = consumer_on(route.guard, identity)
     for operation in route.entry.operations:
         claim = runtime.table.find(call.host, call.base, operation, model, call.headers)

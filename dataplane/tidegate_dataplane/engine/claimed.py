@@ -1,4 +1,4 @@
-"""What the claims of a token add to what is known of its consumer, on one route.
+"""Who a caller is on one route: which of the consumers it may be, and what the claims of its token add.
 
 Only the mappings of providers attached to the route count. Where several do, they must agree: the consumer gets the
 roles that all of them give, and a team, tier or attribute only when none contradicts. So attaching one more policy
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from tidegate_dataplane.runtime.objects import Claims, Consumer, Guard, Identity
+from tidegate_dataplane.runtime.objects import Claims, Consumer, Guard, Identity, Route
 
 
 def consumer_on(guard: Guard, identity: Identity) -> Consumer:
@@ -53,3 +53,18 @@ def enriched(consumer: Consumer, claims: list[Claims]) -> Consumer:
 def _agreed(values: Iterable[str]) -> str:
     found = set(values)
     return found.pop() if len(found) == 1 else ""
+
+
+def identity_on(route: Route, identity: Identity) -> Identity:
+    """Of all consumers that the caller may be, the first that the route may know: of a namespace that it admits, and,
+    where it is a token that says so, vouched for by a provider attached to the route."""
+    for one in (identity, *identity.alternatives):
+        if (route.admits is None or one.consumer.namespace in route.admits) and _known_to(route, one):
+            return one
+    return identity
+
+
+def _known_to(route: Route, identity: Identity) -> bool:
+    if not identity.vouchers:
+        return True
+    return any(not keys.isdisjoint(identity.vouchers) for keys in route.guard.providers.values())

@@ -8,7 +8,7 @@ from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.admit import demands
 from tidegate_dataplane.engine.authorize import Subject, authorize
 from tidegate_dataplane.engine.call import Call
-from tidegate_dataplane.engine.claimed import consumer_on
+from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decision import Decision, Denial, Step, Verdict
 from tidegate_dataplane.engine.gates import first_closed, passes, proven_for
 from tidegate_dataplane.engine.identify import identify
@@ -51,6 +51,8 @@ def decide_for(
     if trace is not None:
         saw = f"claims {call.operation} of '{call.model}' as '{claim[1]}'"
         _note(trace, "route", route.ref, saw, Verdict.ACCEPTED)
+    if identity.alternatives:
+        identity = identity_on(route, identity)
     consumer = consumer_on(route.guard, identity)
     subject = Subject(call, route, consumer, identity, now)
     denial, allowed = judge(subject, trace)

@@ -22,6 +22,18 @@ SEVERAL_KEYS: Final = Denial(
     401, "invalid_api_key", _AUTHENTICATION, "Different API keys were given: send one key, in one header."
 )
 REVOKED_KEY: Final = UNKNOWN_KEY  # whoever holds a revoked key learns nothing more than about a wrong one
+UNKNOWN_TOKEN: Final = Denial(
+    401,
+    "unknown_consumer",
+    _AUTHENTICATION,
+    "The token is valid, but nobody here knows its holder: ask for an account.",
+)
+DIFFERENT_CONSUMERS: Final = Denial(
+    401,
+    "different_consumers",
+    _AUTHENTICATION,
+    "The credentials that were given belong to different consumers: give those of one.",
+)
 EARLY_KEY: Final = Denial(
     401, "invalid_api_key", _AUTHENTICATION, "The API key is not valid yet: use the key that was in use before it."
 )

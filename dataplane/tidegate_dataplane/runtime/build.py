@@ -59,19 +59,19 @@ class Runtime(Struct, frozen=True, eq=False):
 
 
 EMPTY: Final = Runtime(
-    Index(1, 0, "", _NO_CLUSTER, ()),
-    {},
-    {},
-    {},
-    {},
-    {},
-    {},
-    match_table.EMPTY,
-    provider_table.EMPTY,
-    {},
-    route_table.EMPTY,
-    {},
-    {},
+    index=Index(1, 0, "", _NO_CLUSTER, ()),
+    shards={},
+    backends={},
+    policies={},
+    quotas={},
+    consumers={},
+    credentials={},
+    matches=match_table.EMPTY,
+    providers=provider_table.EMPTY,
+    routes={},
+    table=route_table.EMPTY,
+    plans={},
+    listings={},
 )
 
 

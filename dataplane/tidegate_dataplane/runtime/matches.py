@@ -48,10 +48,10 @@ class Matches(Struct, frozen=True, eq=False):
                         found.append(match)
         return sorted(found, key=lambda match: _age(match.consumer))
 
-    def of_certificate(self, forms: Iterable[tuple[str, str]]) -> CertificateMatch | None:
-        """The match of the oldest consumer that names one of these values."""
+    def of_certificate(self, forms: Iterable[tuple[str, str]]) -> list[CertificateMatch]:
+        """All matches that name one of these values, the oldest consumer first."""
         found = [match for form in forms for match in self.certificates.get(form, ())]
-        return min(found, key=lambda match: _age(match.consumer), default=None)
+        return sorted(found, key=lambda match: _age(match.consumer))
 
 
 EMPTY: Final = Matches({}, {}, {})

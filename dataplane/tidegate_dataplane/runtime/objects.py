@@ -271,6 +271,7 @@ class Identity(Struct, frozen=True, eq=False):
     `names` are those of the credentials. `vouchers` are the keys of the providers that accept the token, `claims` what
     their mappings read, `token` its members as expressions see them. `digests` are the first 16 bytes of the SHA-256
     of each key and token, for lists of leaked ones. `resolved` remembers the consumer for each set of mappings.
+    `alternatives` are other consumers that the same credentials may stand for, of which a route takes the one it knows.
     """
 
     consumer: Consumer
@@ -281,6 +282,7 @@ class Identity(Struct, frozen=True, eq=False):
     claims: dict[str, Claims] = {}
     token: dict[str, object] = {}
     resolved: dict[frozenset[str], Consumer] = {}
+    alternatives: tuple["Identity", ...] = ()
 
 
 NO_TOKEN: Final[dict[str, object]] = {"issuer": "", "subject": "", "acr": "", "authTime": 0, "claims": {}}
