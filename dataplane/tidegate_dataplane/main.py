@@ -4,14 +4,16 @@ import argparse
 import gc
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from socket import gethostname
 
 import uvloop
 
 from tidegate_dataplane.plane import DataPlane
-from tidegate_dataplane.settings import Address, ApiAccess, Limits, Settings
+from tidegate_dataplane.settings import Address, ApiAccess, AuditOptions, Limits, Settings, WhenFull
 from tidegate_dataplane.source.api_access import ApiAccessError, from_kubeconfig, in_cluster
+from tidegate_dataplane.transport.flags import add_transport_flags, read_proxies, read_tls
 
 # A pod serves its network; on a workstation, --listen says otherwise.
 _EVERYWHERE = Address("0.0.0.0", 0)  # noqa: S104
@@ -59,9 +61,22 @@ def read_settings(options: argparse.Namespace) -> Settings:
         credentials_dir=options.credentials_dir,
         snapshot_file=options.snapshot_file,
         audit=options.audit_file,
+        audit_options=AuditOptions(
+            key_file=options.audit_key_file,
+            max_bytes=options.audit_max_bytes,
+            max_files=options.audit_max_files,
+            fsync=options.audit_fsync,
+            when_full=options.audit_when_full,
+            host=options.audit_host,
+        ),
         drain_delay=options.drain_delay,
         grace=options.grace,
         limits=Limits(body_bytes=options.max_body_bytes),
+        tls=read_tls(options),
+        proxies=read_proxies(options),
+        forwarded_certificates=options.trust_client_certificate_header,
+        failures_per_address=options.auth_failures_per_address,
+        failures_per_prefix=options.auth_failures_per_prefix,
     )
 
 
@@ -109,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--credentials-dir", type=Path, metavar="DIR", help="the mounted credentials Secret")
     add("--snapshot-file", type=Path, metavar="FILE", help="a snapshot in one file")
     add("--audit-file", default="", metavar="PATH", help="one JSON line for each decision; - for standard output")
+    _add_audit_flags(add)
     add(
         "--grace",
         type=_seconds,
@@ -130,8 +146,37 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="largest request body (%(default)s)",
     )
+    add_transport_flags(parser)
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)")
     return parser
+
+
+def _add_audit_flags(add: Callable[..., object]) -> None:
+    add("--audit-key-file", type=Path, metavar="FILE", help="a key of 32 bytes or more that seals the audit lines")
+    add(
+        "--audit-max-bytes",
+        type=_size,
+        default=0,
+        metavar="N",
+        help="rotate the audit file to FILE.1 and so on once it has that size (never)",
+    )
+    add(
+        "--audit-max-files",
+        type=_size,
+        default=0,
+        metavar="N",
+        help="keep so many rotated audit files and delete older ones (keep all)",
+    )
+    add("--audit-fsync", action="store_true", help="have audit lines on the disk before the next ones are written")
+    add(
+        "--audit-when-full",
+        type=WhenFull,
+        choices=tuple(WhenFull),
+        default=WhenFull.DROP,
+        metavar="{drop,deny}",
+        help="when audit lines cannot be written: drop and count them, or deny calls with 503 (%(default)s)",
+    )
+    add("--audit-host", default=gethostname(), metavar="NAME", help="this machine in audit lines (%(default)s)")
 
 
 def _address(text: str) -> Address:

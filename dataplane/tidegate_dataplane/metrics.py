@@ -100,6 +100,9 @@ class Metrics(Collector):
         self.shadow = Counter(
             "tidegate_shadow_denials", "Requests that a Shadow rule would have refused.", ("object", "rule")
         )
+        self.authentication_failures = Counter(
+            "tidegate_authentication_failures", "Credentials that were refused, by the reason.", ("reason",)
+        )
         self.reloads = Counter("tidegate_reloads", "Snapshots offered, by what came of them.", ("result",))
         self.decision_seconds = Histogram(
             "tidegate_decision_seconds", "Time to decide a request.", (), DECISION_BUCKETS
@@ -127,7 +130,8 @@ class Metrics(Collector):
         self._sources.append((source, True))
 
     def collect(self) -> Iterator[Metric]:
-        for counter in (self.requests, self.tokens, self.attempts, self.shadow, self.reloads):
+        failures = self.authentication_failures
+        for counter in (self.requests, self.tokens, self.attempts, self.shadow, failures, self.reloads):
             yield counter.family()
         for histogram in (self.decision_seconds, self.upstream_seconds):
             yield histogram.family()

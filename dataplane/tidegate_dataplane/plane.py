@@ -29,6 +29,8 @@ from tidegate_dataplane.source.file import FileSource
 from tidegate_dataplane.source.files import PolledSource
 from tidegate_dataplane.source.kubernetes import KubernetesSource
 from tidegate_dataplane.source.state import Health, SourceState
+from tidegate_dataplane.transport.connections import Connections
+from tidegate_dataplane.transport.tls import ServerTls
 from tidegate_dataplane.upstream import UpstreamClient
 
 _log = logging.getLogger(__name__)
@@ -62,8 +64,11 @@ class DataPlane:
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._tls = None if settings.tls is None else ServerTls(settings.tls)
         self._sources = self._make_sources()
-        self._traffic = Listener(self._make_traffic(), settings.listen, settings.limits)
+        self._traffic = Listener(
+            self._make_traffic(), settings.listen, settings.limits, self._tls, self._accounts.refused
+        )
         self._admin = Listener(self._make_admin().app(), settings.admin_listen, settings.limits)
         self._read_metrics()
 
@@ -79,7 +84,7 @@ class DataPlane:
 
     @property
     def ready(self) -> bool:
-        return self.reloader.runtime is not None and not self._draining
+        return self.reloader.runtime is not None and not self._draining and not self._accounts.gate.closed
 
     def set_credentials(self, values: Mapping[str, bytes]) -> None:
         """Replace all provider keys, for requests from now on; they win over those of any source."""
@@ -157,6 +162,8 @@ class DataPlane:
             sources.append(DirectorySource(settings.snapshot_dir, reloader=reloader))
         if settings.snapshot_file is not None:
             sources.append(FileSource(settings.snapshot_file, reloader=reloader))
+        if self._tls is not None:
+            sources.append(self._tls)
         return sources
 
     def _make_traffic(self) -> Traffic:
@@ -169,6 +176,15 @@ class DataPlane:
             accounts=self._accounts,
             metrics=self.metrics,
             body_bytes=limits.body_bytes,
+            connections=self._make_connections(),
+        )
+
+    def _make_connections(self) -> Connections | None:
+        settings = self._settings
+        if self._tls is None and settings.proxies is None:
+            return None
+        return Connections(
+            proxies=settings.proxies, forwarded_certificates=settings.forwarded_certificates, verifier=self._tls
         )
 
     def _make_admin(self) -> Admin:
@@ -180,6 +196,7 @@ class DataPlane:
             sources=self._source_states,
             draining=lambda: self._draining,
             explain=explain_json,
+            audit=self._audit,
         )
 
     def _source_states(self) -> list[SourceState]:
@@ -194,6 +211,9 @@ class DataPlane:
                 "tidegate_ledger_counters": ledger.counters,
                 "tidegate_ledger_reservations": ledger.outstanding,
                 "tidegate_load_seconds": 0.0 if reloader.loaded is None else reloader.loaded.seconds,
+                "tidegate_audit_seq": 0 if audit is None else audit.head.seq,
+                "tidegate_audit_waiting": 0 if audit is None else audit.waiting,
+                "tidegate_audit_failing": 0 if audit is None else float(bool(audit.failure)),
             }
         )
         self.metrics.read_counters(

@@ -5,6 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from tidegate_dataplane.authenticate.rate import FAILURES_PER_ADDRESS, FAILURES_PER_PREFIX, Rate
+from tidegate_dataplane.transport.proxies import TrustedProxies
+
 
 class Address(NamedTuple):
     """Where to listen. An empty host is every interface; port 0 is any free one."""
@@ -113,6 +116,7 @@ class Settings:
     """Everything `tidegate-dataplane` can be told; see its `--help`. Times in seconds.
 
     `audit` is a file, `-` for standard output, or empty for none. `namespace` is where the operator publishes.
+    With `forwarded_certificates`, the `proxies` pass on callers' certificates in X-Forwarded-Client-Cert.
     """
 
     gateway: str = "default"
@@ -129,3 +133,7 @@ class Settings:
     grace: float = 30.0
     limits: Limits = Limits()
     tls: TlsSettings | None = None
+    proxies: TrustedProxies | None = None
+    forwarded_certificates: bool = False
+    failures_per_address: Rate = FAILURES_PER_ADDRESS
+    failures_per_prefix: Rate = FAILURES_PER_PREFIX
