@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidegate_dataplane.audit import AuditLog
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
@@ -50,6 +51,22 @@ class Counts(Struct, frozen=True, rename="camel"):
     quotas: int = 0
 
 
+class AuditStatus(Struct, frozen=True, rename="camel"):
+    """How the audit log fares, and how far it is written: `tidegate audit verify --expect SEQ:CHAIN` finds out later
+    whether all of that is still there. `failure` is empty when all is well; counts are of records."""
+
+    log: str
+    file: int
+    writer: str
+    seq: int
+    chain: str
+    key_id: str
+    written: int
+    waiting: int
+    dropped: int
+    failure: str
+
+
 class StatusReport(Struct, frozen=True, rename="camel"):
     """The body of `/-/status`. `revision` is 0 before the first snapshot; times are seconds since the epoch."""
 
@@ -66,6 +83,7 @@ class StatusReport(Struct, frozen=True, rename="camel"):
     sources: tuple[SourceStatus, ...]
     last_refusal: RefusalStatus | None
     refusals: int
+    audit: AuditStatus | None
 
 
 class Admin:
@@ -81,6 +99,7 @@ class Admin:
         sources: Callable[[], Iterable[SourceState]],
         draining: Callable[[], bool],
         explain: Callable[[Runtime, bytes], object],
+        audit: AuditLog | None = None,
     ) -> None:
         self._gateway = gateway
         self._version = version
@@ -89,6 +108,7 @@ class Admin:
         self._sources = sources
         self._draining = draining
         self._explain = explain
+        self._audit = audit
 
     def app(self) -> Starlette:
         return Starlette(
@@ -120,6 +140,7 @@ class Admin:
             if refusal is None
             else RefusalStatus(refusal.reason, refusal.message, refusal.revision, refusal.source, refusal.at),
             refusals=self._reloader.refusals,
+            audit=None if self._audit is None else _audit_status(self._audit),
         )
 
     def _counts(self) -> Counts:
@@ -134,7 +155,14 @@ class Admin:
         )
 
     def _is_ready(self) -> bool:
-        return self._reloader.runtime is not None and not self._draining()
+        return self._reloader.runtime is not None and not self._draining() and not self._unaudited()
+
+    def _unaudited(self) -> str:
+        """Why no call is served for want of an audit log."""
+        if self._audit is None:
+            return ""
+        self._audit.look()
+        return self._audit.gate.closed
 
     async def _live(self, request: Request) -> Response:
         return _text(200, "live")
@@ -142,7 +170,9 @@ class Admin:
     async def _ready(self, request: Request) -> Response:
         if self._is_ready():
             return _text(200, "ready")
-        return _text(503, "draining" if self._draining() else "no snapshot loaded yet, see /-/status")
+        return _text(
+            503, "draining" if self._draining() else self._unaudited() or "no snapshot loaded yet, see /-/status"
+        )
 
     async def _status(self, request: Request) -> Response:
         """With `waitRevision=N&timeoutSeconds=T`: as soon as N or a later one is served, or N is refused."""
@@ -183,6 +213,22 @@ class Admin:
             return _json(200, self._explain(runtime, body))
         except ValueError as error:
             return _json(400, {"error": str(error)})
+
+
+def _audit_status(audit: AuditLog) -> AuditStatus:
+    head = audit.head
+    return AuditStatus(
+        log=head.log,
+        file=head.file,
+        writer=audit.writer.id,
+        seq=head.seq,
+        chain=head.chain,
+        key_id=audit.writer.key_id,
+        written=audit.written,
+        waiting=audit.waiting,
+        dropped=audit.dropped,
+        failure=audit.failure,
+    )
 
 
 def _json(status: int, body: object) -> Response:

@@ -16,7 +16,14 @@ from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Decision, Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.path import LISTING, parse_path
-from tidegate_dataplane.errors import API_ERROR, Failure, client_certificate_refused, internal
+from tidegate_dataplane.errors import (
+    API_ERROR,
+    REFUSAL,
+    Failure,
+    audit_unavailable,
+    client_certificate_refused,
+    internal,
+)
 from tidegate_dataplane.ledger.demand import Excess
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
@@ -59,6 +66,7 @@ class Traffic:
         self._forwarder = forwarder
         self._relay = relay
         self._accounts = accounts
+        self._audit_gate = accounts.gate
         self._metrics = metrics
         self._body_bytes = body_bytes
         self._connections = connections
@@ -75,7 +83,7 @@ class Traffic:
                 exchange.outcome = Outcome.REJECTED if failure.status < 500 else Outcome.FAILED
             await exchange.fail(failure)
         except (CallerGone, asyncio.CancelledError):
-            exchange.gone()
+            exchange.gone(scope.get(REFUSAL))
         except Exception:  # noqa: BLE001 - the last line of defence; the log gets the cause
             _log.exception("request %s failed", exchange.request_id)
             exchange.outcome = Outcome.FAILED
@@ -153,6 +161,8 @@ class Traffic:
         if decision.denial is not None:
             exchange.decided_seconds = perf_counter() - started
             raise self._denied(exchange, decision, decision.denial)
+        if self._audit_gate.closed:
+            raise audit_unavailable()
         reservation = self._reserve(exchange, decision, call)
         exchange.decided_seconds = perf_counter() - started
         try:

@@ -4,12 +4,14 @@ Source of the shape and the types: the OpenAI API reference, "Errors" (platform.
 """
 
 from http import HTTPStatus
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 INVALID_REQUEST = "invalid_request_error"
 API_ERROR = "api_error"
+REFUSAL = "tidegate.refusal"  # in the scope: a Refusal, when the HTTP layer answered before the application did
 
 
 class Failure(Exception):
@@ -36,6 +38,16 @@ class Failure(Exception):
     def body(self) -> bytes:
         """The JSON to answer with."""
         return encode_error(self.message, type=self.type, code=self.code, param=self.param)
+
+
+class Refusal(NamedTuple):
+    """A request that the HTTP layer refused by itself, and what is known of it; `path` is without the query."""
+
+    failure: Failure
+    request_id: str
+    address: str
+    host: str
+    path: str
 
 
 class _Detail(Struct, frozen=True):
@@ -93,6 +105,17 @@ def body_too_large(limit: int) -> Failure:
 def body_too_slow(seconds: float) -> Failure:
     return Failure(
         HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"The request body did not arrive within {seconds:g} s."
+    )
+
+
+def audit_unavailable() -> Failure:
+    """Calls are refused while they could not be audited, where the gateway was told so."""
+    return Failure(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "audit_unavailable",
+        "The gateway cannot write its audit log and serves no calls until it can. Retry later.",
+        type=API_ERROR,
+        headers=((b"retry-after", b"5"),),
     )
 
 

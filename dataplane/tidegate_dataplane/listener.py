@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
@@ -22,7 +23,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tidegate_dataplane.cycle import Cycle
-from tidegate_dataplane.errors import Failure, body_too_slow, head_too_large, head_too_slow, malformed_http
+from tidegate_dataplane.errors import (
+    REFUSAL,
+    Failure,
+    Refusal,
+    body_too_slow,
+    head_too_large,
+    head_too_slow,
+    malformed_http,
+)
 from tidegate_dataplane.settings import Address, Limits
 from tidegate_dataplane.transport.peer import CERTIFICATE, Peer, peer_of
 from tidegate_dataplane.transport.tls import ServerTls
@@ -39,6 +48,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     limits: Limits  # set by `Listener` on a subclass of its own
     tls: ServerTls | None = None
+    refused: Callable[[Refusal], object]  # hears of what no application sees
     _peer: Peer | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -48,6 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
         if self.tls is not None:
             self._peer = peer_of(transport.get_extra_info("ssl_object"), self.tls)
+        self.url, self.headers = b"", []
         self._in_head = True
         self._head_since = self.loop.time()
         self._head_bytes = 0
@@ -207,17 +218,34 @@ class HttpProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
+        refusal = self._refusal_of(failure)
+        if cycle is not None and cycle is self.cycle and self._receiving and not self._in_head:
+            scope: Any = cycle.scope
+            scope[REFUSAL] = refusal  # for the application, which accounts for it
+        else:
+            self.refused(refusal)
         body = failure.body()
         lines = [
             STATUS_LINE[failure.status],
             b"content-type: application/json\r\n",
             b"content-length: %d\r\n" % len(body),
-            b"x-request-id: %b\r\n" % secrets.token_hex(16).encode(),
+            b"x-request-id: %b\r\n" % refusal.request_id.encode(),
             b"connection: close\r\n\r\n",
             body,
         ]
         self.transport.write(b"".join(lines))
         self.transport.close()
+
+    def _refusal_of(self, failure: Failure) -> Refusal:
+        begun = self._in_head or self._receiving
+        host = next((value for name, value in self.headers if name == b"host"), b"") if begun else b""
+        path = self.url.partition(b"?")[0] if begun else b""
+        address = self.client[0] if self.client else ""
+        return Refusal(failure, secrets.token_hex(16), address, host.decode("latin-1"), path.decode("latin-1"))
+
+
+def _nobody(refusal: Refusal) -> None:
+    """Nobody wants to hear of refusals."""
 
 
 def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
@@ -227,7 +255,14 @@ def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
 class Listener:
     """Serves an ASGI application on an address. `address` is the bound one after `start`."""
 
-    def __init__(self, app: Any, address: Address, limits: Limits, tls: ServerTls | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        address: Address,
+        limits: Limits,
+        tls: ServerTls | None = None,
+        refused: Callable[[Refusal], object] = _nobody,
+    ) -> None:
         self.address = address
         self._limits = limits
         self._tls = tls
@@ -236,7 +271,9 @@ class Listener:
             interface="asgi3",
             lifespan="off",
             ws="none",
-            http=type("LimitedHttpProtocol", (HttpProtocol,), {"limits": limits, "tls": tls}),
+            http=type(
+                "LimitedHttpProtocol", (HttpProtocol,), {"limits": limits, "tls": tls, "refused": staticmethod(refused)}
+            ),
             log_config=None,
             access_log=False,
             proxy_headers=False,

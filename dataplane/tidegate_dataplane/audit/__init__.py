@@ -4,6 +4,7 @@ The request path only appends to a queue. A thread of its own encodes, chains, w
 described in docs/reference/audit.md.
 """
 
+from tidegate_dataplane.audit.log import AuditGate as AuditGate
 from tidegate_dataplane.audit.log import AuditLog as AuditLog
 from tidegate_dataplane.audit.opening import open_log as open_log
 from tidegate_dataplane.audit.record import AuditRecord as AuditRecord

@@ -25,12 +25,11 @@ class AuditTokens(Struct, frozen=True, gc=False):
     source: str
 
 
-class AuditTarget(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Where the request went last. `version` is the model's, as the backend declares it."""
+class AuditTarget(Struct, frozen=True, gc=False):
+    """Where the request went last."""
 
     backend: str
     model: str
-    version: str = ""
 
 
 class AuditSignal(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -52,7 +51,8 @@ class AuditRisk(Struct, frozen=True, gc=False):
 class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """One request. `time` is the arrival (UTC), latencies are milliseconds, `key` is a key's name.
 
-    `credentials` names everything that proved the caller, `why` is the deciding step in the words of `explain`.
+    `version` is that of the target's model, as its backend declares it. `credentials` names everything that proved the
+    caller, `why` is the deciding step in the words of `explain`.
     """
 
     time: datetime

@@ -4,8 +4,10 @@ happened."""
 from datetime import UTC, datetime
 from time import perf_counter
 
-from tidegate_dataplane.audit import AuditLog, AuditRecord, AuditTarget, AuditTokens
+from tidegate_dataplane.audit import AuditGate, AuditLog, AuditRecord, AuditTarget, AuditTokens
+from tidegate_dataplane.audit.record import MAX_HOST, MAX_PATH
 from tidegate_dataplane.engine.decision import methods_of
+from tidegate_dataplane.errors import Refusal
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome
@@ -16,13 +18,14 @@ _NO_ROUTE = "(none)"
 
 
 class Accounts:
-    """Closes requests. `audit` is None when no audit log is kept."""
+    """Closes requests. `audit` is None when no audit log is kept. `gate` says whether calls may go upstream."""
 
     def __init__(self, gateway: str, ledger: MemoryLedger, audit: AuditLog | None, metrics: Metrics) -> None:
         self._gateway = gateway
         self._ledger = ledger
         self._audit = audit
         self._metrics = metrics
+        self.gate = AuditGate() if audit is None else audit.gate
 
     def settle(self, exchange: Exchange, reservation: Reservation, input: int) -> None:
         """Charge what was used; `input` is the estimate of the prompt.
@@ -45,6 +48,28 @@ class Accounts:
         self._count(exchange)
         if self._audit is not None:
             self._audit.add(self._record(exchange))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count and write down what the HTTP layer refused by itself, of which no more is known."""
+        failure = refusal.failure
+        self._metrics.requests.add((_NO_ROUTE, "", _STATUS.get(failure.status, "other"), failure.code))
+        if self._audit is not None:
+            record = AuditRecord(
+                time=datetime.now(UTC),
+                request_id=refusal.request_id,
+                outcome=Outcome.REJECTED,
+                status=int(failure.status),
+                gateway=self._gateway,
+                revision=0,
+                latency_ms=0.0,
+                bytes_in=0,
+                bytes_out=len(failure.body()),
+                code=failure.code,
+                address=refusal.address,
+                host=refusal.host[:MAX_HOST],
+                path=refusal.path[:MAX_PATH],
+            )
+            self._audit.add(record)
 
     def _count(self, exchange: Exchange) -> None:
         metrics = self._metrics
@@ -70,6 +95,8 @@ class Accounts:
         consumer = None if decision is None else decision.consumer
         model = "" if exchange.prompt is None else exchange.prompt.model
         target, tokens = exchange.target, exchange.tokens
+        asked = "" if target is None else target.model or model
+        identity = None if decision is None else decision.identity
         return AuditRecord(
             time=datetime.fromtimestamp(exchange.arrived, UTC),
             request_id=exchange.request_id,
@@ -83,17 +110,20 @@ class Accounts:
             code=exchange.code,
             consumer="" if consumer is None else consumer.key,
             key=exchange.key_name,
+            credentials=() if identity is None else identity.names,
             address=exchange.address,
-            host=exchange.host,
-            path=exchange.path,
+            host=exchange.host[:MAX_HOST],
+            path=exchange.path[:MAX_PATH],
             route="" if route is None else route.key,
-            target=None if target is None else AuditTarget(target.backend.key, target.model or model),
+            target=None if target is None else AuditTarget(target.backend.key, asked),
+            version="" if target is None else target.backend.entry.versions.get(asked, ""),
             operation=exchange.operation,
             model=model,
-            method="" if decision is None else methods_of(decision.identity),
+            method=methods_of(identity),
             rule=exchange.rule,
             shadow=() if decision is None else decision.shadow,
             tokens=None if tokens is None else AuditTokens(tokens.input, tokens.output, tokens.source),
+            decision_ms=_milliseconds(exchange.decided_seconds),
             upstream_ms=_milliseconds(exchange.upstream_seconds),
             attempts=exchange.attempts,
             streamed=exchange.streamed,

@@ -9,7 +9,7 @@ from time import perf_counter, time
 from typing import Any
 
 from tidegate_dataplane.engine.decision import Decision
-from tidegate_dataplane.errors import Failure
+from tidegate_dataplane.errors import Failure, Refusal
 from tidegate_dataplane.proxy.intake import Prompt
 from tidegate_dataplane.proxy.usage import Tokens
 from tidegate_dataplane.runtime import RuleRef, Target
@@ -124,8 +124,13 @@ class Exchange:
             headers: Headers = [(b"content-type", b"application/json"), *failure.headers]
             await self.respond(failure.status, headers, failure.body())
 
-    def gone(self) -> None:
-        """The caller closed the connection; it may have got a part."""
+    def gone(self, refusal: Refusal | None = None) -> None:
+        """The caller closed the connection and may have got a part; or the HTTP layer refused the rest of its body."""
+        if refusal is not None:
+            self.outcome = Outcome.REJECTED
+            self.code, self.status = refusal.failure.code, int(refusal.failure.status)
+            self.request_id = refusal.request_id
+            return
         self.outcome = Outcome.CALLER_GONE
         self.code = "caller_gone"
         self.status = CALLER_GONE_STATUS
