@@ -1,0 +1,281 @@
+"""Bearer tokens: which of the providers in use take one, remembered for a bounded time.
+
+A result is kept for MAX_SECONDS at most, and no longer than the token, the keys and the configuration stay as they
+were when it was made: any change of a key set or of the providers forgets all results at once. So a key that its
+issuer takes back stops working with the next fetch of the keys.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Mapping
+from hashlib import blake2b
+from math import inf
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate_dataplane.authenticate import refusal
+from tidegate_dataplane.authenticate.fetching import KeySource
+from tidegate_dataplane.authenticate.introspection import Introspector
+from tidegate_dataplane.authenticate.jose import MAX_TOKEN_BYTES, Token, parse
+from tidegate_dataplane.authenticate.keys import ALGORITHMS, NO_KEYS, KeySet, KeySetError, parse_key_set
+from tidegate_dataplane.authenticate.keysets import FollowedKeys, KeySets
+from tidegate_dataplane.authenticate.recent import Recent
+from tidegate_dataplane.authenticate.refusal import Reason, Refusal, to_tell
+from tidegate_dataplane.authenticate.verification import (
+    allowed_algorithms,
+    check_claims,
+    check_signature,
+    holds_until,
+    subject_of,
+)
+from tidegate_dataplane.authenticate.verified import Verified
+from tidegate_dataplane.credentials import Credentials
+from tidegate_dataplane.snapshot.entries import TokenKind, TokenProviderEntry
+from tidegate_dataplane.upstream import UpstreamClient
+
+MAX_SECONDS: Final = 60.0
+MAX_RESULTS: Final = 16_384
+REFUSED_SECONDS: Final = 5.0
+MAX_REFUSED: Final = 4_096
+
+# Known after the costly part, and not to be mended by waiting a few seconds.
+_SETTLED: Final = frozenset(
+    {
+        Reason.BAD_SIGNATURE,
+        Reason.BAD_CLAIM,
+        Reason.EXPIRED,
+        Reason.WRONG_AUDIENCE,
+        Reason.WRONG_PARTY,
+        Reason.NO_SUBJECT,
+    }
+)
+
+# Other keys than those that are here might have said something else.
+_KEYS: Final = frozenset({Reason.PROVIDER_UNAVAILABLE, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE})
+
+_log = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+
+
+class _Check(Struct, frozen=True, eq=False):
+    """Providers that want the same of a token: `names` are their keys, `provider` is one of them.
+
+    Keys come from `source`, or are `fixed`.
+    """
+
+    provider: TokenProviderEntry
+    names: frozenset[str]
+    algorithms: frozenset[str]
+    source: KeySource
+    fixed: KeySet | None
+
+
+class _Result(Struct, frozen=True, gc=False):
+    verified: Verified
+    until: float
+
+
+class _Refused(Struct, frozen=True, gc=False):
+    refusal: Refusal
+    until: float
+
+
+class Tokens:
+    """Verifies the tokens of all providers in use. Belongs to one event loop.
+
+    `clock` is monotonic, in seconds; it measures the age of keys and answers.
+    """
+
+    def __init__(self, client: UpstreamClient, credentials: Credentials, *, clock: Clock = time.monotonic) -> None:
+        self.key_sets = KeySets(client, on_change=self.forget, clock=clock)
+        self.introspector = Introspector(client, credentials, clock=clock)
+        self._providers: Mapping[str, TokenProviderEntry] = {}
+        self._by_issuer: Mapping[str, tuple[_Check, ...]] = {}
+        # With a secret of this process, a digest tells nothing of its token.
+        self._secret = os.urandom(32)
+        self._results: Recent[_Result] = Recent(MAX_RESULTS)
+        self._refused: Recent[_Refused] = Recent(MAX_REFUSED)
+
+    def follow(self, providers: Mapping[str, TokenProviderEntry]) -> None:
+        """Use these from now on, by their keys ("namespace/policy/provider"). The same again costs nothing."""
+        if providers == self._providers:
+            return
+        signed = {name: entry for name, entry in providers.items() if entry.kind is TokenKind.JWT}
+        asked = {name: entry for name, entry in providers.items() if entry.kind is TokenKind.INTROSPECTION}
+        self._by_issuer = _by_issuer(signed)
+        self.key_sets.follow(_sources(signed))
+        self.introspector.follow(asked)
+        self._providers = dict(providers)
+        self.forget()
+
+    def forget(self) -> None:
+        """Verify every token anew, from now on."""
+        self._results.clear()
+        self._refused.clear()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any policy takes tokens."""
+        return bool(self._providers)
+
+    def cached(self, token: str, now: float, among: Collection[str] | None = None) -> Verified | Refusal | None:
+        """What is known of a token without waiting for anybody; None: call `verify`. `now`: seconds since the epoch."""
+        digest = self._digest(token)
+        result = self._results.get(digest)
+        # The lower bound is for a clock that was set back.
+        if result is not None and result.until - 2 * MAX_SECONDS < now < result.until:
+            return result.verified
+        refused = self._refused.get(digest)
+        if refused is not None and refused.until - MAX_SECONDS < now < refused.until:
+            return refused.refusal
+        return self.introspector.cached(digest, now, among) if self.introspector.in_use else None
+
+    async def verify(self, token: str, now: float, among: Collection[str] | None = None) -> Verified | Refusal:
+        """Who vouches for `token` at `now` (seconds since the epoch), or why it is refused. Never raises.
+
+        A signed token whose issuer a provider claims is verified by keys. Any other is shown to the introspection
+        endpoints of the providers in `among` (None: of all); whoever runs them learns it.
+        """
+        known = self.cached(token, now, among)
+        if known is not None:
+            return known
+        parsed = parse(token)
+        if isinstance(parsed, Token):
+            checks = self._by_issuer.get(parsed.issuer)
+            if checks is not None:
+                return await self._by_keys(token, parsed, checks, now)
+        if self.introspector.in_use and _may_be_opaque(token):
+            return await self.introspector.ask(token, self._digest(token), now, among)
+        return refusal.WRONG_ISSUER if isinstance(parsed, Token) else parsed
+
+    async def aclose(self) -> None:
+        """Stop following keys."""
+        await self.key_sets.aclose()
+
+    async def _by_keys(self, text: str, token: Token, checks: tuple[_Check, ...], now: float) -> Verified | Refusal:
+        found = self._judge(token, checks, now)
+        # Waiting is only for tokens that nobody takes yet: nobody's slow provider holds up another's callers.
+        if isinstance(found, Refusal) and found.reason in _KEYS and await self._fresher_keys(token, checks):
+            found = self._judge(token, self._by_issuer.get(token.issuer, ()), now)
+        self._remember(text, found, now)
+        return found if isinstance(found, Refusal) else found.verified
+
+    def _judge(self, token: Token, checks: tuple[_Check, ...], now: float) -> _Result | Refusal:
+        """By the keys that are here. Each source verifies the signature once."""
+        signatures: dict[KeySource | None, Refusal | None] = {}
+        held: list[_Check] = []
+        refusals = [refusal.WRONG_ISSUER]
+        until = now + MAX_SECONDS
+        for check in checks:
+            keys, left = self._keys(check)
+            if isinstance(keys, Refusal):
+                refusals.append(keys)
+                continue
+            if token.algorithm not in check.algorithms:
+                refusals.append(refusal.ALGORITHM_NOT_ALLOWED)
+                continue
+            place = None if check.fixed is not None else check.source
+            if place is None or place not in signatures:
+                signatures[place] = check_signature(token, ALGORITHMS, keys)
+            refused = signatures[place] or check_claims(token.claims, check.provider, now)
+            until = min(until, holds_until(token.claims, check.provider, now), now + left)
+            if refused is None:
+                held.append(check)
+            else:
+                refusals.append(refused)
+        if not held:
+            return to_tell(refusals)
+        accepted = held[0].names if len(held) == 1 else frozenset().union(*(check.names for check in held))
+        verified = Verified(TokenKind.JWT, token.issuer, subject_of(token.claims), token.claims, accepted)
+        return _Result(verified, until)
+
+    def _keys(self, check: _Check) -> tuple[KeySet | Refusal, float]:
+        """The keys, and for how many seconds they may still be used; or why there are none."""
+        if check.fixed is not None:
+            return check.fixed, inf
+        followed = self.key_sets.of(check.source)
+        if followed is None or followed.keys is None:
+            return refusal.unavailable(1.0 if followed is None else followed.retry_after), 0.0
+        left = check.provider.max_key_age_ms / 1000 - followed.age
+        return (followed.keys, left) if left > 0 else (refusal.keys_too_old(followed.age), 0.0)
+
+    async def _fresher_keys(self, token: Token, checks: tuple[_Check, ...]) -> bool:
+        """Wait, within bounds, for keys that may verify the token after all. False: nothing was waited for."""
+        waited = False
+        sources = {check.source for check in checks if check.fixed is None and token.algorithm in check.algorithms}
+        for followed in filter(None, map(self.key_sets.of, sorted(sources, key=_order))):
+            if followed.keys is None:
+                waited = await followed.first() is not None or waited
+            elif _lacks_key(followed, token):
+                await followed.unknown_key()
+                waited = True
+        return waited
+
+    def _remember(self, text: str, found: _Result | Refusal, now: float) -> None:
+        if isinstance(found, _Result):
+            self._results.put(self._digest(text), found)
+        elif found.reason in _SETTLED:
+            self._refused.put(self._digest(text), _Refused(found, now + REFUSED_SECONDS))
+
+    def _digest(self, token: str) -> bytes:
+        return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret).digest()
+
+
+def _by_issuer(providers: Mapping[str, TokenProviderEntry]) -> dict[str, tuple[_Check, ...]]:
+    grouped: dict[tuple[object, ...], list[str]] = {}
+    for name, entry in sorted(providers.items()):
+        wants = (entry.audiences, entry.authorized_parties, entry.algorithms, entry.clock_skew_ms)
+        key_source = (entry.jwks, _source(entry), entry.max_key_age_ms)
+        grouped.setdefault((entry.issuer, *wants, *key_source), []).append(name)
+    fixed: dict[str, KeySet] = {}
+    found: dict[str, tuple[_Check, ...]] = {}
+    for names in grouped.values():
+        entry = providers[names[0]]
+        keys: KeySet | None = None
+        if entry.jwks:
+            keys = fixed.get(entry.jwks) or fixed.setdefault(entry.jwks, _fixed_keys(names[0], entry.jwks))
+        check = _Check(entry, frozenset(names), allowed_algorithms(entry), _source(entry), keys)
+        found[entry.issuer] = (*found.get(entry.issuer, ()), check)
+    return found
+
+
+def _source(entry: TokenProviderEntry) -> KeySource:
+    if entry.jwks_uri:
+        return KeySource(uri=entry.jwks_uri, ca_bundle=entry.ca_bundle)
+    return KeySource(issuer=entry.issuer, ca_bundle=entry.ca_bundle)
+
+
+def _fixed_keys(name: str, text: str) -> KeySet:
+    """What admission let through can be read; else nobody comes in by it, and the log says why."""
+    try:
+        return parse_key_set(text.encode("utf-8"))
+    except KeySetError as error:
+        _log.warning("the key set of %s cannot be used: %s", name, error)
+        return NO_KEYS
+
+
+def _sources(providers: Mapping[str, TokenProviderEntry]) -> dict[KeySource, float]:
+    """Each source with the shortest period that anybody wants, in seconds."""
+    found: dict[KeySource, float] = {}
+    for entry in providers.values():
+        if not entry.jwks:
+            source = _source(entry)
+            found[source] = min(found.get(source, inf), entry.refresh_ms / 1000)
+    return found
+
+
+def _order(source: KeySource) -> tuple[str, str]:
+    return source.uri, source.issuer
+
+
+def _lacks_key(followed: FollowedKeys, token: Token) -> bool:
+    """Whether a key that verifies the token may have been published since. A token may name none at all."""
+    keys = followed.keys
+    return keys is not None and (not token.key_id or not keys.candidates(token.key_id, token.algorithm))
+
+
+def _may_be_opaque(token: str) -> bool:
+    return 0 < len(token) <= MAX_TOKEN_BYTES and token.isascii() and token.isprintable() and " " not in token
