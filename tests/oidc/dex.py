@@ -86,9 +86,7 @@ class Dex:
 
     def start(self) -> None:
         """Start it, with a new signing key, and wait until it answers."""
-        self._process = ChildProcess(
-            "dex", [self._binary, "serve", self._config], log=self.directory / "dex.log"
-        )
+        self._process = ChildProcess("dex", [self._binary, "serve", self._config], log=self.directory / "dex.log")
         wait_until(self._answers, what="starting Dex", deadline=30.0, process=self._process)
 
     def stop(self) -> None:
