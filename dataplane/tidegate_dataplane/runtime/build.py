@@ -7,10 +7,12 @@ from msgspec import Struct
 
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime import credentials as credential_table
+from tidegate_dataplane.runtime import lists as list_table
 from tidegate_dataplane.runtime import matches as match_table
 from tidegate_dataplane.runtime import providers as provider_table
 from tidegate_dataplane.runtime import table as route_table
 from tidegate_dataplane.runtime.changes import Change, Changes, E, changes
+from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
 from tidegate_dataplane.runtime.lower import BuildError, lower_consumer, lower_policy, lower_quota
 from tidegate_dataplane.runtime.matches import Matches
 from tidegate_dataplane.runtime.objects import Backend, Consumer, Credential, Policy, Quota, Route
@@ -28,7 +30,7 @@ class Runtime(Struct, frozen=True, eq=False):
     """Everything a data plane needs to decide.
 
     Immutable, but for `plans` and `listings`, where the engine remembers what it worked out from the rest.
-    Maps are by object key ("namespace/name"), `credentials` by the SHA-256 of the API key.
+    Maps are by object key ("namespace/name"), `credentials` by `credentials.slot` of the SHA-256 of the API key.
     """
 
     index: Index
@@ -44,6 +46,7 @@ class Runtime(Struct, frozen=True, eq=False):
     table: Table
     plans: dict[str, tuple[Demand, ...]]
     listings: dict[str, tuple[Route, ...]]
+    lists: Lists = NO_LISTS
 
     @property
     def revision(self) -> int:
@@ -108,6 +111,7 @@ def build(index: Index, shards: Mapping[str, Shard], previous: Runtime | None = 
         table=_table(base.table, difference.routes),
         plans={},
         listings={},
+        lists=list_table.patched(base.lists, taken, list_table.changed_lists(gone, come)),
     )
 
 

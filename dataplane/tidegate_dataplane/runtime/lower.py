@@ -1,5 +1,6 @@
 """One entry in, one compiled object out. Whatever can be worked out before a call comes is worked out here."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from tidegate_dataplane.expressions import ExpressionError, Program, compile_expression
@@ -16,8 +17,10 @@ from tidegate_dataplane.runtime.objects import (
     Provider,
     Quota,
     QuotaLimit,
+    RiskSection,
     Rule,
     RuleRef,
+    Signal,
 )
 from tidegate_dataplane.snapshot.entries import (
     ConsumerEntry,
@@ -30,12 +33,15 @@ from tidegate_dataplane.snapshot.entries import (
     PolicyEntry,
     QuotaEntry,
     RateLimitEntry,
+    RiskEntry,
     RuleEntry,
+    SignalEntry,
     Source,
     TargetKind,
     TokenKind,
     TokenProviderEntry,
     WindowEntry,
+    previous_name,
 )
 
 SEPARATOR = "\x1f"
@@ -79,6 +85,7 @@ def lower_policy(entry: PolicyEntry) -> Policy:
         deny=tuple(rule for rule in rules if rule.effect is Effect.DENY),
         allow=tuple(rule for rule in rules if rule.effect is Effect.ALLOW),
         buckets=tuple(_bucket(source, limit, shadow=shadow) for limit in entry.rate_limits or ()),
+        risk=None if entry.risk is None else _risk(source, entry.risk),
     )
 
 
@@ -108,6 +115,39 @@ def _rule(source: Source, entry: RuleEntry) -> Rule:
         roles=_roles(entry.roles) if entry.roles else None,
         models=_names(entry.models) if entry.models else None,
         operations=frozenset(entry.operations) if entry.operations else None,
+        program=program,
+    )
+
+
+def _risk(source: Source, entry: RiskEntry) -> RiskSection:
+    return RiskSection(
+        ref=reference("AIPolicy", source, "risk"),
+        signals=tuple(_signal(source, signal) for signal in entry.signals),
+        step_up=entry.step_up,
+        approval=entry.approval,
+        deny=entry.deny,
+        acr_values=entry.acr_values,
+        max_age=entry.max_age_ms / 1000,
+    )
+
+
+def _signal(source: Source, entry: SignalEntry) -> Signal:
+    try:
+        program = _program(entry.when) if entry.when else None
+        time_zone(entry.time_zone)
+    except (ExpressionError, ValueError) as error:
+        raise BuildError(f"AIPolicy {source.key} risk signal {entry.name}: {error}") from error
+    return Signal(
+        name=entry.name,
+        kind=entry.kind,
+        weight=entry.weight,
+        header=entry.header,
+        zone=entry.time_zone,
+        count=entry.count,
+        period=entry.period_ms / 1000,
+        after=entry.after,
+        lists=entry.lists,
+        namespace=source.namespace,
         program=program,
     )
 
@@ -172,19 +212,33 @@ def lower_consumer(entry: ConsumerEntry) -> Consumer:
     return Consumer(key=entry.source.key, entry=entry, namespace=entry.source.namespace, roles=_roles(entry.roles))
 
 
-def lower_key(entry: KeyEntry, consumer: Consumer) -> tuple[bytes, Credential]:
-    """Digest and credential of a resolved key; raises BuildError when the digest is no SHA-256."""
+def lower_keys(entry: KeyEntry, consumer: Consumer) -> Iterator[Credential]:
+    """The credentials of a key, none while it is not resolved: the present one, and the one that it replaced.
+
+    Raises BuildError when a digest is no SHA-256.
+    """
+    if entry.sha256:
+        yield _credential(entry, consumer, entry.sha256)
+    if entry.previous and entry.previous_until is not None:
+        yield _credential(entry, consumer, entry.previous, until=entry.previous_until)
+
+
+def _credential(entry: KeyEntry, consumer: Consumer, sha256: str, *, until: int | None = None) -> Credential:
     try:
-        digest = bytes.fromhex(entry.sha256)
+        digest = bytes.fromhex(sha256)
     except ValueError:
         digest = b""
     if len(digest) != 32:
         raise BuildError(f"AIConsumer {consumer.key} key {entry.name}: sha256 must be 64 hexadecimal digits")
-    return digest, Credential(
-        name=entry.name,
+    name = entry.name if until is None else previous_name(entry.name)
+    ends = [end for end in (entry.not_after, until) if end is not None]
+    return Credential(
+        name=name,
         consumer=consumer,
         not_before=float("-inf") if entry.not_before is None else entry.not_before,
-        not_after=float("inf") if entry.not_after is None else entry.not_after,
+        not_after=min(ends, default=float("inf")),
         revoked=entry.revoked,
-        identity=Identity(consumer, _BY_KEY, (entry.name,), (digest[:16],), token=NO_TOKEN),
+        identity=Identity(consumer, _BY_KEY, (name,), (digest[:16],), token=NO_TOKEN),
+        digest=digest,
+        replaced=until is not None,
     )

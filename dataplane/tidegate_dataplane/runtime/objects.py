@@ -11,11 +11,13 @@ from tidegate_dataplane.snapshot.entries import (
     BackendEntry,
     ConsumerEntry,
     Effect,
+    ListRef,
     Method,
     Operation,
     QuotaScope,
     RateLimitScope,
     RouteEntry,
+    SignalKind,
     Source,
     TokenProviderEntry,
     Unavailable,
@@ -88,6 +90,34 @@ class Provider(Struct, frozen=True, eq=False):
     entry: TokenProviderEntry
 
 
+class Signal(Struct, frozen=True, eq=False):
+    """A risk signal; times are seconds. `lists` are of `namespace`."""
+
+    name: str
+    kind: SignalKind
+    weight: int
+    header: str
+    zone: str
+    count: int
+    period: float
+    after: int
+    lists: tuple[ListRef, ...]
+    namespace: str
+    program: Program | None
+
+
+class RiskSection(Struct, frozen=True, eq=False):
+    """The risk section of a policy: its signals, and from which score on what is demanded."""
+
+    ref: RuleRef
+    signals: tuple[Signal, ...]
+    step_up: int | None
+    approval: int | None
+    deny: int | None
+    acr_values: tuple[str, ...]
+    max_age: float
+
+
 class Policy(Struct, frozen=True, eq=False):
     """A policy. A section that is None is absent."""
 
@@ -98,6 +128,7 @@ class Policy(Struct, frozen=True, eq=False):
     deny: tuple[Rule, ...]
     allow: tuple[Rule, ...]
     buckets: tuple[Bucket, ...]
+    risk: RiskSection | None
 
 
 class QuotaLimit(Struct, frozen=True, gc=False):
@@ -182,6 +213,7 @@ class Guard(Struct, frozen=True, eq=False):
     allow: tuple[tuple[RuleRef, tuple[Rule, ...]], ...]
     buckets: tuple[Bucket, ...]
     by_address: tuple[Bucket, ...]
+    risks: tuple[RiskSection, ...]
 
 
 class Route(Struct, frozen=True, eq=False):
@@ -242,8 +274,9 @@ class Consumer(Struct, frozen=True, eq=False, gc=False):
 
 
 class Credential(Struct, frozen=True, eq=False, gc=False):
-    """An API key of a consumer; times are seconds since the epoch.
+    """An API key of a consumer; times are seconds since the epoch, `digest` is the SHA-256 of the key.
 
+    `replaced` is the key that a rotation replaced, for as long as it still works.
     `rivals` are the credentials of other consumers with the same key: the consumer that was there first has it.
     """
 
@@ -253,6 +286,8 @@ class Credential(Struct, frozen=True, eq=False, gc=False):
     not_after: float
     revoked: bool
     identity: "Identity"
+    digest: bytes
+    replaced: bool = False
     rivals: tuple["Credential", ...] = ()
 
 

@@ -99,6 +99,7 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
         deny=tuple(sorted(deny, key=lambda rule: rule.program is not None)),
         allow=tuple(sorted(groups, key=lambda group: group[1][0].program is not None)),
         buckets=buckets,
+        risks=tuple(policy.risk for policy, sections in pairs if policy.risk is not None and Section.RISK in sections),
         by_address=tuple(bucket for bucket in buckets if bucket.per is RateLimitScope.ADDRESS),
     )
 

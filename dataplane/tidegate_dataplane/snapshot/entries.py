@@ -264,7 +264,7 @@ class PlanEntry(Entry, frozen=True):
 
 
 class SubscriberEntry(Entry, frozen=True):
-    """An approved subscription: its object key, whose it is, to which plan, and from when to when (seconds)."""
+    """An approved subscription: its object key, the key of its consumer, its plan, and until when (seconds)."""
 
     subscription: str
     consumer: str
@@ -503,6 +503,11 @@ class KeyEntry(Entry, frozen=True):
     previous_until: int | None = None
 
 
+def previous_name(name: str) -> str:
+    """What the key that a rotation replaced is called wherever credentials are named; no key can be declared so."""
+    return f"{name} (previous)"
+
+
 class TokenMatchEntry(Entry, frozen=True):
     """Tokens of `issuer` ("" for introspection) whose claims have all these values stand for the consumer."""
 
@@ -538,18 +543,50 @@ class ConsumerEntry(Entry, frozen=True):
     placement: dict[str, str] = {}
 
 
+class SubscriptionEntry(Entry, frozen=True):
+    """Who asks for which plan of which route; `consumer` and `route` are object keys. Alone it opens nothing.
+
+    Carried for its last good form; data planes read `RouteEntry.subscribers`.
+    """
+
+    source: Source
+    consumer: str
+    route: str
+    plan: str
+    not_after: int | None = None
+    placement: dict[str, str] = {}
+
+
+class ApprovalEntry(Entry, frozen=True):
+    """What the owner of `route` grants: a subscription with exactly this consumer and plan, or one held-back request.
+
+    Carried for its last good form; data planes read `RouteEntry.subscribers` and `RouteEntry.grants`.
+    """
+
+    source: Source
+    route: str
+    subscription: str = ""
+    consumer: str = ""
+    plan: str = ""
+    request: str = ""
+    not_after: int | None = None
+    revoked: bool = False
+    placement: dict[str, str] = {}
+
+
 class ListPart(Entry, frozen=True):
     """A part of a list, so that an edit of a large one rewrites little. `data` are packed records, sorted.
 
-    The object key is that of the ConfigMap or Secret; `part` counts from 0. Addresses: 17 bytes, an IPv6 (or
-    IPv4-mapped) network and its prefix length. KeyHashes: the first 16 bytes of the SHA-256 of a key.
+    The object key is that of the ConfigMap or Secret; `part` tells parts of a list apart. The parts are consecutive
+    ranges of the list's sorted records. Addresses: 17 bytes, an IPv6 (or IPv4-mapped) network and its prefix length.
+    KeyHashes: the first 16 bytes of the SHA-256 of a key.
     """
 
     namespace: str
     name: str
     secret: bool
     kind: ListKind
-    part: int
+    part: str
     data: bytes
 
 
@@ -562,11 +599,14 @@ class Shard(Entry, frozen=True):
     policies: tuple[PolicyEntry, ...] = ()
     quotas: tuple[QuotaEntry, ...] = ()
     consumers: tuple[ConsumerEntry, ...] = ()
+    subscriptions: tuple[SubscriptionEntry, ...] = ()
+    approvals: tuple[ApprovalEntry, ...] = ()
     lists: tuple[ListPart, ...] = ()
 
 
 class ShardRef(Entry, frozen=True):
-    """A shard of a revision. `name` is two digits; `sha256` (hex) and `size` are of its compressed bytes."""
+    """A shard of a revision. `name` is two digits, after an `l` for shards of lists; `sha256` (hex) and `size` are of
+    its compressed bytes."""
 
     name: str
     sha256: str
