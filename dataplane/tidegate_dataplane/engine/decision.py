@@ -17,8 +17,38 @@ class Verdict(StrEnum):
     ERROR = "Error"
 
 
+class RiskOutcome(StrEnum):
+    """What the risk of a call demands."""
+
+    ALLOWED = "Allowed"
+    STEP_UP = "StepUp"
+    APPROVAL = "Approval"
+    APPROVED = "Approved"
+    DENIED = "Denied"
+
+
+class RiskPart(Struct, frozen=True, gc=False):
+    """A signal that holds: of which policy (object key), and what it adds."""
+
+    policy: str
+    signal: str
+    weight: int
+
+
+class Risk(Struct, frozen=True, gc=False):
+    """`score` is the highest of any policy, `parts` are of all. `request` is what an approver may approve."""
+
+    score: int
+    outcome: RiskOutcome
+    parts: tuple[RiskPart, ...]
+    request: str = ""
+
+
 class Denial(Struct, frozen=True, gc=False):
-    """Why a call is refused, in OpenAI's terms. `message` says what to do next; `retry_after` is in seconds."""
+    """Why a call is refused, in OpenAI's terms. `message` says what to do next; `retry_after` is in seconds.
+
+    `challenge` is the value of `www-authenticate`, "" for none.
+    """
 
     status: int
     code: str
@@ -27,6 +57,7 @@ class Denial(Struct, frozen=True, gc=False):
     param: str | None = None
     rule: RuleRef | None = None
     retry_after: float | None = None
+    challenge: str = ""
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -35,7 +66,7 @@ class Decision(Struct, frozen=True, gc=False):
     `identity` says how the caller proved who it is; `consumer` is that of the identity with what the route's claim
     mappings add, the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
     in, if one was needed. `shadow` names the rules of Shadow policies that would have refused. `demands` goes to the
-    ledger.
+    ledger. `risk` is None where no policy weighs it; `grant` is the approved request that this call uses up.
     """
 
     denial: Denial | None
@@ -45,6 +76,8 @@ class Decision(Struct, frozen=True, gc=False):
     rule: RuleRef | None = None
     shadow: tuple[RuleRef, ...] = ()
     demands: tuple[Demand, ...] = ()
+    risk: Risk | None = None
+    grant: str = ""
 
 
 def methods_of(identity: Identity | None) -> str:

@@ -61,6 +61,31 @@ def method_not_accepted(gate: Gate | None) -> Denial:
     return Denial(401, "method_not_accepted", _AUTHENTICATION, message, rule=gate.ref)
 
 
+def risk_denied(ref: RuleRef) -> Denial:
+    message = f"{ref} finds this call too risky: ask the policy's owner, or call in your usual way."
+    return Denial(403, "risk_denied", _PERMISSION, message, rule=ref)
+
+
+def step_up_required(ref: RuleRef, acr_values: tuple[str, ...], max_age: float) -> Denial:
+    """RFC 9470, section 3: the client is to authenticate its user more strongly or anew, and to come back."""
+    what = "Authenticate again, more strongly or more recently, and retry with the new token"
+    challenge = f'Bearer error="insufficient_user_authentication", error_description="{what}"'
+    if acr_values:
+        challenge += f', acr_values="{" ".join(acr_values)}"'
+    if max_age:
+        challenge += f', max_age="{int(max_age)}"'
+    message = f"{ref} needs a stronger or fresher authentication for this call: {what.lower()}."
+    return Denial(401, "insufficient_user_authentication", _AUTHENTICATION, message, rule=ref, challenge=challenge)
+
+
+def approval_required(ref: RuleRef, request: str) -> Denial:
+    message = (
+        f"{ref} needs somebody's approval for this call: have {request} approved by an AIApproval, then send the very "
+        "same request again."
+    )
+    return Denial(403, "approval_required", _PERMISSION, message, rule=ref)
+
+
 def forbidden(rule: RuleRef) -> Denial:
     """A Deny rule matched, or no Allow rule of a policy did (then `rule` names the policy only)."""
     if rule.rule:

@@ -18,6 +18,8 @@ def failure_of(denial: Denial, *, excess: Excess | None = None, now: float = 0.0
     headers: Headers = []
     if denial.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(denial.retry_after))))
+    if denial.challenge:
+        headers.append((b"www-authenticate", denial.challenge.encode("ascii")))
     if excess is not None:
         headers += _standing(excess, now)
     return Failure(
