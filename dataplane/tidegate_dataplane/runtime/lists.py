@@ -130,12 +130,9 @@ NO_LISTS: Final = Lists()
 def changed_lists(before: Iterable[Shard], after: Iterable[Shard]) -> frozenset[ListKey]:
     """The lists of which a part differs between shards that went and shards that came."""
     old, new = _parts(before), _parts(after)
-    return frozenset(
-        _key(part)
-        for mine, others in ((old, new), (new, old))
-        for name, part in mine.items()
-        if others.get(name) != part
-    )
+    came = {name[0] for name, part in new.items() if old.get(name) != part}
+    went = {name[0] for name in old.keys() - new.keys()}
+    return frozenset(came | went)
 
 
 def patched(lists: Lists, shards: Mapping[str, Shard], changed: frozenset[ListKey]) -> Lists:
