@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 WAIT_SECONDS: Final = 2.0
 UNKNOWN_KEY_SECONDS: Final = 30.0
 MIN_REFRESH_SECONDS: Final = 30.0
-_RETRY_SECONDS: Final = (1.0, 60.0)
+_RETRY_SECONDS: Final = (1.0, 30.0)
 _JITTER: Final = 0.1
 
 Clock = Callable[[], float]
@@ -104,15 +104,18 @@ class FollowedKeys:
             await asyncio.wait((self._first,), timeout=WAIT_SECONDS)
         return self.keys
 
-    async def unknown_key(self) -> None:
-        """Have the source asked out of turn, unless that was done a moment ago. One fetch serves all who wait."""
-        if self._asked is None:
-            if self._clock() - self._asked_at < UNKNOWN_KEY_SECONDS:
-                return
+    def ask(self) -> None:
+        """Have the source asked out of turn, unless that was done a moment ago."""
+        if self._asked is None and self._clock() - self._asked_at >= UNKNOWN_KEY_SECONDS:
             self._asked_at = self._clock()
             self._asked = asyncio.get_running_loop().create_future()
             self._wanted.set()
-        await asyncio.wait((self._asked,), timeout=WAIT_SECONDS)
+
+    async def unknown_key(self) -> None:
+        """Ask, and wait for the answer. One fetch serves all who wait."""
+        self.ask()
+        if self._asked is not None:
+            await asyncio.wait((self._asked,), timeout=WAIT_SECONDS)
 
     async def close(self) -> None:
         self._task.cancel()

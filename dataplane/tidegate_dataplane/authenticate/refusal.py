@@ -57,6 +57,11 @@ ALGORITHM_NOT_ALLOWED: Final = Refusal(
 UNKNOWN_KEY: Final = Refusal(
     Reason.UNKNOWN_KEY, f"The token is signed with a key that its issuer does not publish. {_NEW}"
 )
+NO_USABLE_KEYS: Final = Refusal(
+    Reason.PROVIDER_UNAVAILABLE,
+    "The gateway has no usable key set for the token's issuer: tell the owner of the policy that names it.",
+    retry_after=5,
+)
 BAD_SIGNATURE: Final = Refusal(Reason.BAD_SIGNATURE, f"The token's signature is not valid. {_NEW}")
 INACTIVE: Final = Refusal(
     Reason.INACTIVE, f"The identity provider says that the token is not active: expired, revoked or unknown. {_NEW}"

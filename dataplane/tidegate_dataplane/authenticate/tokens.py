@@ -53,7 +53,7 @@ _SETTLED: Final = frozenset(
 )
 
 # Other keys than those that are here might have said something else.
-_KEYS: Final = frozenset({Reason.PROVIDER_UNAVAILABLE, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE})
+_KEYS: Final = frozenset({Reason.PROVIDER_UNAVAILABLE, Reason.KEYS_TOO_OLD, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE})
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Tokens:
     async def _by_keys(self, text: str, token: Token, checks: tuple[_Check, ...], now: float) -> Verified | Refusal:
         found = self._judge(token, checks, now)
         # Waiting is only for tokens that nobody takes yet: nobody's slow provider holds up another's callers.
-        if isinstance(found, Refusal) and found.reason in _KEYS and await self._fresher_keys(token, checks):
+        if isinstance(found, Refusal) and found.reason in _KEYS and await self._fresher_keys(token, checks, found):
             found = self._judge(token, self._by_issuer.get(token.issuer, ()), now)
         self._remember(text, found, now)
         return found if isinstance(found, Refusal) else found.verified
@@ -195,20 +195,22 @@ class Tokens:
     def _keys(self, check: _Check) -> tuple[KeySet | Refusal, float]:
         """The keys, and for how many seconds they may still be used; or why there are none."""
         if check.fixed is not None:
-            return check.fixed, inf
+            return (check.fixed, inf) if check.fixed.keys else (refusal.NO_USABLE_KEYS, 0.0)
         followed = self.key_sets.of(check.source)
         if followed is None or followed.keys is None:
             return refusal.unavailable(1.0 if followed is None else followed.retry_after), 0.0
         left = check.provider.max_key_age_ms / 1000 - followed.age
         return (followed.keys, left) if left > 0 else (refusal.keys_too_old(followed.age), 0.0)
 
-    async def _fresher_keys(self, token: Token, checks: tuple[_Check, ...]) -> bool:
+    async def _fresher_keys(self, token: Token, checks: tuple[_Check, ...], found: Refusal) -> bool:
         """Wait, within bounds, for keys that may verify the token after all. False: nothing was waited for."""
         waited = False
         sources = {check.source for check in checks if check.fixed is None and token.algorithm in check.algorithms}
         for followed in filter(None, map(self.key_sets.of, sorted(sources, key=_order))):
             if followed.keys is None:
                 waited = await followed.first() is not None or waited
+            elif found.reason is Reason.KEYS_TOO_OLD:
+                followed.ask()
             elif _lacks_key(followed, token):
                 await followed.unknown_key()
                 waited = True
@@ -235,11 +237,16 @@ def _by_issuer(providers: Mapping[str, TokenProviderEntry]) -> dict[str, tuple[_
     for names in grouped.values():
         entry = providers[names[0]]
         keys: KeySet | None = None
-        if entry.jwks:
+        if _is_fixed(entry):
             keys = fixed.get(entry.jwks) or fixed.setdefault(entry.jwks, _fixed_keys(names[0], entry.jwks))
         check = _Check(entry, frozenset(names), allowed_algorithms(entry), _source(entry), keys)
         found[entry.issuer] = (*found.get(entry.issuer, ()), check)
     return found
+
+
+def _is_fixed(entry: TokenProviderEntry) -> bool:
+    """Whether the keys come from a Secret, also when that is not there yet: then nothing else takes its place."""
+    return bool(entry.jwks) or entry.secret is not None
 
 
 def _source(entry: TokenProviderEntry) -> KeySource:
@@ -261,7 +268,7 @@ def _sources(providers: Mapping[str, TokenProviderEntry]) -> dict[KeySource, flo
     """Each source with the shortest period that anybody wants, in seconds."""
     found: dict[KeySource, float] = {}
     for entry in providers.values():
-        if not entry.jwks:
+        if not _is_fixed(entry):
             source = _source(entry)
             found[source] = min(found.get(source, inf), entry.refresh_ms / 1000)
     return found
