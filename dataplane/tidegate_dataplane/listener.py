@@ -39,7 +39,6 @@ from tidegate_dataplane.transport.tls import ServerTls
 _SWEEP_SECONDS = 1.0
 _BACKLOG = 2048
 _TLS_SHUTDOWN_SECONDS = 5.0
-_MAPPED = "::ffff:"
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -53,9 +52,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
-        if self.client is not None and self.client[0].startswith(_MAPPED):
-            # On a socket for both families: networks are written as IPv4 (RFC 4291, section 2.5.5.2).
-            self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
         if self.tls is not None:
             self._peer = peer_of(transport.get_extra_info("ssl_object"), self.tls)
         self.url, self.headers = b"", []

@@ -34,7 +34,9 @@ _UNREADABLE: Final = (
     x509.UnsupportedGeneralNameType,
 )
 # An attribute: its type, "=", and a value in which every special character is escaped (RFC 4514, section 2.4).
-_ATTRIBUTE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)\s*=\s*((?:[^\\\",;+<>=]|=|\\.)*)", re.DOTALL)
+_ATTRIBUTE: Final = re.compile(
+    r" *([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *= *((?:[^\\\",;+<>=]|=|\\.)*)", re.DOTALL
+)
 _TRAILING_SPACE: Final = re.compile(r"((?:[^\\]|\\.)*?) *", re.DOTALL)
 
 
@@ -96,11 +98,11 @@ def normalised_subject(text: str) -> str:
     types in any case. Attribute types without a short name there become numbers. Raises ValueError that says what is
     wrong.
     """
-    if not text.strip():
+    if not text.strip(" "):
         raise ValueError("the subject is empty: write it as in CN=search,O=Example")
     if len(text) > MAX_SUBJECT:
         raise ValueError(f"the subject is longer than {MAX_SUBJECT} characters")
-    if text.lstrip().startswith("/"):
+    if text.lstrip(" ").startswith("/"):
         raise ValueError("the subject is in OpenSSL's slash form: write it as in CN=search,O=Example, with commas")
     plain = _without_spaces(text)
     try:
