@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tidegate_dataplane.audit import AuditLog
+from tidegate_dataplane.authenticate.report import ProviderStatus
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
@@ -84,6 +85,7 @@ class StatusReport(Struct, frozen=True, rename="camel"):
     last_refusal: RefusalStatus | None
     refusals: int
     audit: AuditStatus | None
+    identity_providers: tuple[ProviderStatus, ...] = ()
 
 
 class Admin:
@@ -100,6 +102,7 @@ class Admin:
         draining: Callable[[], bool],
         explain: Callable[[Runtime, bytes], object],
         audit: AuditLog | None = None,
+        identity_providers: Callable[[], tuple[ProviderStatus, ...]] = tuple,
     ) -> None:
         self._gateway = gateway
         self._version = version
@@ -109,6 +112,7 @@ class Admin:
         self._draining = draining
         self._explain = explain
         self._audit = audit
+        self._identity_providers = identity_providers
 
     def app(self) -> Starlette:
         return Starlette(
@@ -141,6 +145,7 @@ class Admin:
             else RefusalStatus(refusal.reason, refusal.message, refusal.revision, refusal.source, refusal.at),
             refusals=self._reloader.refusals,
             audit=None if self._audit is None else _audit_status(self._audit),
+            identity_providers=self._identity_providers(),
         )
 
     def _counts(self) -> Counts:

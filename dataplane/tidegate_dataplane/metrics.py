@@ -115,6 +115,7 @@ class Metrics(Collector):
         )
         self.in_flight = 0
         self._sources: list[tuple[Gauges, bool]] = []
+        self._families: list[Callable[[], Iterable[Metric]]] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -129,6 +130,10 @@ class Metrics(Collector):
         """Ask `source` for name -> total at each scrape; the values only grow."""
         self._sources.append((source, True))
 
+    def read_families(self, source: Callable[[], Iterable[Metric]]) -> None:
+        """Ask `source` for whole metrics at each scrape, from another thread."""
+        self._families.append(source)
+
     def collect(self) -> Iterator[Metric]:
         failures = self.authentication_failures
         for counter in (self.requests, self.tokens, self.attempts, self.shadow, failures, self.reloads):
@@ -138,6 +143,8 @@ class Metrics(Collector):
         yield GaugeMetricFamily("tidegate_requests_in_flight", "Requests being served.", value=self.in_flight)
         for source, grows in self._sources:
             yield from _single(source(), grows=grows)
+        for read in self._families:
+            yield from read()
 
     def describe(self) -> Iterable[Metric]:
         return ()

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from tidegate_dataplane.admin import Admin
 from tidegate_dataplane.app import Traffic
 from tidegate_dataplane.audit import open_log
+from tidegate_dataplane.authenticate.report import families, statuses
+from tidegate_dataplane.authenticate.tokens import Tokens
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.ledger.memory import MemoryLedger
 from tidegate_dataplane.listener import Listener
@@ -20,7 +22,8 @@ from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.explain import explain_json
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.relay import Relay
-from tidegate_dataplane.reload import Reloader
+from tidegate_dataplane.reload import Outcome, Reloader
+from tidegate_dataplane.runtime.providers import Providers
 from tidegate_dataplane.settings import Address, Settings
 from tidegate_dataplane.source.api_client import ApiClient
 from tidegate_dataplane.source.backoff import Backoff
@@ -50,12 +53,12 @@ class DataPlane:
         when its key cannot be used."""
         self._settings = settings
         self.metrics = Metrics()
-        self.reloader = Reloader(
-            settings.gateway, on_outcome=lambda outcome: self.metrics.reloads.add((outcome.value,))
-        )
+        self.reloader = Reloader(settings.gateway, on_outcome=self._offered)
         self.ledger = MemoryLedger()
         self.credentials = Credentials()
         self._client = UpstreamClient()
+        self.tokens = Tokens(self._client, self.credentials)
+        self._providers: Providers | None = None
         self._audit = (
             open_log(settings.audit, settings.audit_options, gateway=settings.gateway) if settings.audit else None
         )
@@ -132,11 +135,19 @@ class DataPlane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.tokens.aclose()
         await self._client.aclose()
         self.reloader.close()
         await self._stop_audit()
         await self._admin.stop(0)
         self._closed.set()
+
+    def _offered(self, outcome: Outcome) -> None:
+        self.metrics.reloads.add((outcome.value,))
+        runtime = self.reloader.runtime
+        if runtime is not None and runtime.providers is not self._providers:
+            self._providers = runtime.providers
+            self.tokens.follow({key: provider.entry for key, provider in runtime.providers.by_key.items()})
 
     async def _stop_audit(self) -> None:
         if self._audit is not None:
@@ -197,6 +208,7 @@ class DataPlane:
             draining=lambda: self._draining,
             explain=explain_json,
             audit=self._audit,
+            identity_providers=lambda: statuses(self.tokens),
         )
 
     def _source_states(self) -> list[SourceState]:
@@ -204,6 +216,7 @@ class DataPlane:
 
     def _read_metrics(self) -> None:
         reloader, ledger, audit = self.reloader, self.ledger, self._audit
+        self.metrics.read_families(lambda: families(self.tokens))
         self.metrics.read_gauges(
             lambda: {
                 "tidegate_revision": reloader.revision,

@@ -49,6 +49,14 @@ class Endpoint(Struct, frozen=True):
     ca_bundle: str
 
 
+class EndpointState(Struct, frozen=True):
+    """How an endpoint fares: how many times it did not answer, and why the last time; "" when it did."""
+
+    name: str
+    failures: int
+    error: str
+
+
 class Answer(Struct, frozen=True, gc=False):
     """What an endpoint said, and when (monotonic seconds). `claims` is None for a token that is not active."""
 
@@ -108,14 +116,9 @@ class Introspector:
         return bool(self._checks)
 
     @property
-    def errors(self) -> Mapping[str, str]:
-        """By endpoint, why it does not answer; "" when it does."""
-        return {asker.endpoint.url: asker.error for asker in self._askers.values()}
-
-    @property
-    def failures(self) -> Mapping[str, int]:
-        """By endpoint, how many times it did not answer."""
-        return {asker.endpoint.url: asker.failures for asker in self._askers.values()}
+    def states(self) -> list[EndpointState]:
+        """How the endpoints fare. May be read from another thread."""
+        return [EndpointState(each.endpoint.url, each.failures, each.error) for each in list(self._askers.values())]
 
     def cached(self, digest: bytes, now: float, among: Collection[str] | None) -> Verified | Refusal | None:
         """What is known without asking; None when somebody must be asked."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -31,8 +31,8 @@ _JITTER: Final = 0.1
 Clock = Callable[[], float]
 
 
-class KeySetState(Struct, frozen=True, rename="camel"):
-    """How a source of keys fares, for `/-/status`. Seconds; `age` is None before the first keys."""
+class KeySetState(Struct, frozen=True):
+    """How a source of keys fares. `age` in seconds, None before the first keys."""
 
     name: str
     keys: int
@@ -210,8 +210,9 @@ class KeySets:
         return self._followed.get(source)
 
     @property
-    def states(self) -> Iterable[KeySetState]:
-        return [followed.state for followed in self._followed.values()]
+    def states(self) -> list[KeySetState]:
+        """How they fare. May be read from another thread."""
+        return [followed.state for followed in list(self._followed.values())]
 
     async def aclose(self) -> None:
         """Stop following."""

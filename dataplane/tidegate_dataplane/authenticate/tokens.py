@@ -121,6 +121,11 @@ class Tokens:
         """Whether any policy takes tokens."""
         return bool(self._providers)
 
+    @property
+    def remembered(self) -> int:
+        """How many verified tokens are cached now."""
+        return len(self._results)
+
     def cached(self, token: str, now: float, among: Collection[str] | None = None) -> Verified | Refusal | None:
         """What is known of a token without waiting for anybody; None: call `verify`. `now`: seconds since the epoch."""
         digest = self._digest(token)
