@@ -12,6 +12,7 @@ from tidegate_dataplane.engine.attributes import attributes_of
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Step, Verdict
 from tidegate_dataplane.expressions import EvaluationError, Program
+from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
 from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef
 from tidegate_dataplane.snapshot.entries import Effect
 
@@ -24,6 +25,7 @@ class Subject(Struct, gc=False):
     consumer: Consumer
     identity: Identity
     now: float
+    lists: Lists = NO_LISTS
     made: dict[str, Any] | None = None
 
     @property

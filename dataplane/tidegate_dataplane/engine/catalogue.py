@@ -65,6 +65,6 @@ def _usable(runtime: Runtime, route: Route, model: str, call: Call, now: float, 
         if claim is None or claim[0] != route.key:
             continue
         asked = replace(call, operation=operation, model=model)
-        if judge(Subject(asked, route, consumer, identity, now))[0] is None:
+        if judge(Subject(asked, route, consumer, identity, now, runtime.lists))[0] is None:
             return True
     return False

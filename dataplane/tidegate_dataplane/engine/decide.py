@@ -1,7 +1,8 @@
 """The decision about a call: pure, the same for the proxy and for `explain`.
 
 The order is the one that tells a caller least: who is it, which route, may its namespace know the route, is the route
-in order, is its way of authentication accepted, do the rules let it in, is there a backend.
+in order, is its way of authentication accepted, may calls come from its address, do the rules let it in, is there a
+backend. Whether its key has leaked comes before all that the route says.
 """
 
 from tidegate_dataplane.engine import denials
@@ -12,6 +13,7 @@ from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decision import Decision, Denial, Step, Verdict
 from tidegate_dataplane.engine.gates import first_closed, passes, proven_for
 from tidegate_dataplane.engine.identify import identify
+from tidegate_dataplane.engine.network import leaked, note_leaks, note_networks, refused
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, RuleRef
 
@@ -54,7 +56,7 @@ def decide_for(
     if identity.alternatives:
         identity = identity_on(route, identity)
     consumer = consumer_on(route.guard, identity)
-    subject = Subject(call, route, consumer, identity, now)
+    subject = Subject(call, route, consumer, identity, now, runtime.lists)
     denial, allowed = judge(subject, trace)
     if denial is not None:
         return Decision(denial, route, consumer, identity)
@@ -65,10 +67,13 @@ def decide_for(
 
 def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | None, RuleRef | None]:
     """Whether a known caller may use a known route: why not, or the Allow rule that let it in."""
-    denial = _entrance(subject, trace)
+    route = subject.route
+    denial = _leak(subject, trace) if route.guard.leaks else None
+    denial = denial or _entrance(subject, trace)
+    if denial is None and route.guard.networks:
+        denial = _distance(subject, trace)
     if denial is not None:
         return denial, None
-    route = subject.route
     ruling = authorize(route.guard, subject, trace)
     if ruling.refused is not None:
         return denials.forbidden(ruling.refused), None
@@ -76,6 +81,24 @@ def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | N
         _note(trace, "targets", route.ref, "no target has a weight and a known backend", Verdict.DENIED)
         return denials.backend_unavailable(route), None
     return None, ruling.allowed
+
+
+def _leak(subject: Subject, trace: list[Step] | None) -> Denial | None:
+    """A leaked key or token comes no further than an unknown one."""
+    leaks = subject.route.guard.leaks
+    if trace is not None:
+        note_leaks(trace, leaks, subject.identity, subject.lists)
+    found = leaked(leaks, subject.identity, subject.lists)
+    return None if found is None else denials.leaked_key(found.ref)
+
+
+def _distance(subject: Subject, trace: list[Step] | None) -> Denial | None:
+    """Whether the attached policies let in calls from where the caller is."""
+    networks, address = subject.route.guard.networks, subject.call.address
+    if trace is not None:
+        note_networks(trace, networks, address, subject.lists)
+    found = refused(networks, address, subject.lists)
+    return None if found is None else denials.address_not_allowed(found.ref)
 
 
 def _entrance(subject: Subject, trace: list[Step] | None) -> Denial | None:
@@ -103,15 +126,24 @@ def _entrance(subject: Subject, trace: list[Step] | None) -> Denial | None:
 
 def _shadow(guard: Guard, subject: Subject, trace: list[Step] | None) -> tuple[RuleRef, ...]:
     """What the Shadow policies would have refused by, had they been enforced."""
-    identity = subject.identity
+    identity, address, lists = subject.identity, subject.call.address, subject.lists
+    if trace is not None:
+        note_leaks(trace, guard.leaks, identity, lists, shadow=True)
     _note_gates(trace, guard, identity, shadow=True)
-    refused = authorize(guard, subject, trace, shadow=True).refused
+    if trace is not None:
+        note_networks(trace, guard.networks, address, lists, shadow=True)
+    ruled_out = authorize(guard, subject, trace, shadow=True).refused
+    found = (
+        leaked(guard.leaks, identity, lists) if guard.leaks else None,
+        refused(guard.networks, address, lists) if guard.networks else None,
+    )
     refusals = [
         RuleRef(gate.ref.kind, gate.ref.key, gate.ref.generation, "authentication")
         for gate in guard.gates
         if not passes(gate, guard, identity)
     ]
-    return tuple(refusals) if refused is None else (*refusals, refused)
+    refusals += [one.ref for one in found if one is not None]
+    return tuple(refusals) if ruled_out is None else (*refusals, ruled_out)
 
 
 def _note_identity(trace: list[Step], identity: Identity) -> None:

@@ -3,6 +3,8 @@
 import math
 from typing import Final
 
+from msgspec.structs import replace
+
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.ledger.demand import Excess
 from tidegate_dataplane.runtime.objects import Gate, Route, RuleRef
@@ -61,6 +63,16 @@ def method_not_accepted(gate: Gate | None) -> Denial:
     return Denial(401, "method_not_accepted", _AUTHENTICATION, message, rule=gate.ref)
 
 
+def invalid_token(message: str) -> Denial:
+    """RFC 6750, section 3.1."""
+    return Denial(401, "invalid_token", _AUTHENTICATION, message, challenge='Bearer error="invalid_token"')
+
+
+def identity_provider_unavailable(message: str, retry_after: float) -> Denial:
+    """Whether the token is good cannot be told; it is not the caller's fault."""
+    return Denial(503, "identity_provider_unavailable", _SERVER, message, retry_after=retry_after)
+
+
 def risk_denied(ref: RuleRef) -> Denial:
     message = f"{ref} finds this call too risky: ask the policy's owner, or call in your usual way."
     return Denial(403, "risk_denied", _PERMISSION, message, rule=ref)
@@ -84,6 +96,20 @@ def approval_required(ref: RuleRef, request: str) -> Denial:
         "same request again."
     )
     return Denial(403, "approval_required", _PERMISSION, message, rule=ref)
+
+
+def address_not_allowed(rule: RuleRef) -> Denial:
+    """Names the policy, but neither its networks nor its lists."""
+    message = (
+        f"{rule.kind} {rule.key} does not let in calls from your address: call from a network that it allows, or ask "
+        "the policy's owner."
+    )
+    return Denial(403, "address_not_allowed", _PERMISSION, message, rule=rule)
+
+
+def leaked_key(rule: RuleRef) -> Denial:
+    """To the caller the same as an unknown key."""
+    return replace(UNKNOWN_KEY, rule=rule)
 
 
 def forbidden(rule: RuleRef) -> Denial:

@@ -11,9 +11,10 @@ from tidegate_dataplane.runtime import lists as list_table
 from tidegate_dataplane.runtime import matches as match_table
 from tidegate_dataplane.runtime import providers as provider_table
 from tidegate_dataplane.runtime import table as route_table
+from tidegate_dataplane.runtime.build_error import BuildError
 from tidegate_dataplane.runtime.changes import Change, Changes, E, changes
 from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
-from tidegate_dataplane.runtime.lower import BuildError, lower_consumer, lower_policy, lower_quota
+from tidegate_dataplane.runtime.lower import lower_consumer, lower_policy, lower_quota
 from tidegate_dataplane.runtime.matches import Matches
 from tidegate_dataplane.runtime.objects import Backend, Consumer, Credential, Policy, Quota, Route
 from tidegate_dataplane.runtime.providers import Providers

@@ -8,9 +8,9 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from tidegate_dataplane.runtime.lower import BuildError
+from tidegate_dataplane.runtime.build_error import BuildError
 from tidegate_dataplane.snapshot.entries import ListKind, ListPart, ListRef, Shard
 from tidegate_dataplane.snapshot.records import (
     ADDRESS_BYTES,
@@ -111,7 +111,14 @@ class HashList:
 
 
 class Lists(dict[ListKey, AddressList | HashList]):
-    """All lists of a Runtime. A list that is not there holds nothing."""
+    """All lists of a Runtime. A list that is not there holds nothing.
+
+    Immutable, but for `remembered`, where the engine keeps what it worked out from these very lists.
+    """
+
+    def __init__(self, lists: Iterable[tuple[ListKey, AddressList | HashList]] = ()) -> None:
+        super().__init__(lists)
+        self.remembered: dict[Any, Any] = {}
 
     def contains_address(self, key: ListKey, address: str) -> bool:
         """Whether a list of addresses holds this one."""

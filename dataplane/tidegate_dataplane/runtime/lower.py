@@ -6,13 +6,17 @@ from functools import lru_cache
 from tidegate_dataplane.expressions import ExpressionError, Program, compile_expression
 from tidegate_dataplane.expressions.clock import time_zone
 from tidegate_dataplane.ledger.demand import Window
+from tidegate_dataplane.runtime.build_error import BuildError
+from tidegate_dataplane.runtime.lists import AddressList, list_key
 from tidegate_dataplane.runtime.objects import (
     NO_TOKEN,
     Bucket,
     Consumer,
     Credential,
     Identity,
+    Leaks,
     Names,
+    Network,
     Policy,
     Provider,
     Quota,
@@ -46,10 +50,6 @@ from tidegate_dataplane.snapshot.entries import (
 
 SEPARATOR = "\x1f"
 _BY_KEY = frozenset({Method.API_KEY})
-
-
-class BuildError(Exception):
-    """The snapshot cannot become a Runtime; the message names the object and what is wrong with it."""
 
 
 def reference(kind: str, source: Source, rule: str = "") -> RuleRef:
@@ -86,6 +86,8 @@ def lower_policy(entry: PolicyEntry) -> Policy:
         allow=tuple(rule for rule in rules if rule.effect is Effect.ALLOW),
         buckets=tuple(_bucket(source, limit, shadow=shadow) for limit in entry.rate_limits or ()),
         risk=None if entry.risk is None else _risk(source, entry.risk),
+        network=_network(entry),
+        leaks=_leaks(entry),
     )
 
 
@@ -102,6 +104,26 @@ def _provider(policy: PolicyEntry, entry: TokenProviderEntry) -> Provider:
         method=Method.JWT if entry.kind is TokenKind.JWT else Method.INTROSPECTION,
         entry=entry,
     )
+
+
+def _network(entry: PolicyEntry) -> Network | None:
+    section = entry.network
+    if section is None:
+        return None
+    return Network(
+        ref=reference("AIPolicy", entry.source),
+        entry=section,
+        allow=AddressList.of(section.allow) if section.allow else None,
+        deny=AddressList.of(section.deny) if section.deny else None,
+        lists=tuple(list_key(entry.source.namespace, ref) for ref in section.deny_lists),
+    )
+
+
+def _leaks(entry: PolicyEntry) -> Leaks | None:
+    if entry.authentication is None or not entry.authentication.leaked:
+        return None
+    keys = tuple(list_key(entry.source.namespace, ref) for ref in entry.authentication.leaked)
+    return Leaks(reference("AIPolicy", entry.source), keys)
 
 
 def _rule(source: Source, entry: RuleEntry) -> Rule:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from tidegate_dataplane.expressions import Program
 from tidegate_dataplane.ledger.demand import Window
+from tidegate_dataplane.runtime.lists import AddressList, ListKey
 from tidegate_dataplane.snapshot.entries import (
     AuthenticationEntry,
     BackendEntry,
@@ -13,6 +14,7 @@ from tidegate_dataplane.snapshot.entries import (
     Effect,
     ListRef,
     Method,
+    NetworkEntry,
     Operation,
     QuotaScope,
     RateLimitScope,
@@ -118,6 +120,23 @@ class RiskSection(Struct, frozen=True, eq=False):
     max_age: float
 
 
+class Network(Struct, frozen=True, eq=False):
+    """The network section of one policy. `allow` None means that every address is allowed that is not denied."""
+
+    ref: RuleRef
+    entry: NetworkEntry
+    allow: AddressList | None
+    deny: AddressList | None
+    lists: tuple[ListKey, ...]
+
+
+class Leaks(Struct, frozen=True, eq=False):
+    """The lists of leaked keys and tokens that the authentication section of one policy names."""
+
+    ref: RuleRef
+    lists: tuple[ListKey, ...]
+
+
 class Policy(Struct, frozen=True, eq=False):
     """A policy. A section that is None is absent."""
 
@@ -129,6 +148,8 @@ class Policy(Struct, frozen=True, eq=False):
     allow: tuple[Rule, ...]
     buckets: tuple[Bucket, ...]
     risk: RiskSection | None
+    network: Network | None
+    leaks: Leaks | None
 
 
 class QuotaLimit(Struct, frozen=True, gc=False):
@@ -214,6 +235,8 @@ class Guard(Struct, frozen=True, eq=False):
     buckets: tuple[Bucket, ...]
     by_address: tuple[Bucket, ...]
     risks: tuple[RiskSection, ...]
+    networks: tuple[Network, ...]
+    leaks: tuple[Leaks, ...]
 
 
 class Route(Struct, frozen=True, eq=False):

@@ -101,6 +101,10 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
         buckets=buckets,
         risks=tuple(policy.risk for policy, sections in pairs if policy.risk is not None and Section.RISK in sections),
         by_address=tuple(bucket for bucket in buckets if bucket.per is RateLimitScope.ADDRESS),
+        networks=tuple(
+            policy.network for policy, sections in pairs if policy.network is not None and Section.NETWORK in sections
+        ),
+        leaks=tuple(policy.leaks for policy in asked if policy.leaks is not None),
     )
 
 
