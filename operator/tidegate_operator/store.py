@@ -1,4 +1,4 @@
-"""What the API server declares, as the operator last saw it: the five kinds and the Secrets.
+"""What the API server declares, as the operator last saw it: Tidegate's kinds and the Secrets.
 
 The store answers two questions: what the World is, and whether it changed. A status that was written, by this operator
 or anyone, is no change; only generation, uid, deletion and the data of a Secret that something refers to are.
@@ -12,12 +12,12 @@ from typing import Any
 
 from tidegate_operator.conditions import NO_STATUS, Condition, ObjectStatus
 from tidegate_operator.versioned import Versioned
-from tidegate_operator.world import Kind, ObjectKey, Resource, SecretKey, World
+from tidegate_operator.world import ConsumerKey, Kind, ObjectKey, Resource, SecretKey, World
 
 
 @dataclass(frozen=True, slots=True)
 class SeenObject:
-    """One object of the five kinds at one resourceVersion. `deleting`: its deletion has been asked for."""
+    """One object of Tidegate's kinds at one resourceVersion. `deleting`: its deletion has been asked for."""
 
     resource: Resource
     version: int
@@ -42,11 +42,12 @@ class Store:
         self._secrets: Versioned[SecretKey, SeenSecret] = Versioned()
         self._live: dict[ObjectKey, Resource] = {}
         self._referenced: Counter[SecretKey] = Counter()
+        self._unissued: Mapping[ConsumerKey, str] = {}
 
     def world(self) -> World:
         """Everything declared now. A Resource that did not change is the same Python object as before."""
         secrets = {key: seen.data for key, seen in self._secrets.snapshot().items()}
-        return World(resources=dict(self._live), secrets=secrets)
+        return World(resources=dict(self._live), secrets=secrets, unissued=self._unissued)
 
     def resource(self, key: ObjectKey) -> Resource | None:
         return self._live.get(key)
@@ -84,6 +85,12 @@ class Store:
         if not self._secrets.put(seen.key, seen.version, seen):
             return False
         return self._referenced[seen.key] > 0 and (known is None or known.data != seen.data)
+
+    def set_unissued(self, faults: Mapping[ConsumerKey, str]) -> bool:
+        """Take why keys could not be generated; True when the World changed."""
+        changed = faults != self._unissued
+        self._unissued = dict(faults) if changed else self._unissued
+        return changed
 
     def forget_secret(self, key: SecretKey, version: int) -> bool:
         """Take a Secret's deletion; True when the World changed for something that refers to it."""
@@ -165,4 +172,4 @@ def _interned(status: ObjectStatus) -> ObjectStatus:
         )
         for condition in status.conditions
     )
-    return ObjectStatus(status.observed_generation, status.served_generation, conditions)
+    return ObjectStatus(status.observed_generation, status.served_generation, conditions, sys.intern(status.expires))

@@ -17,7 +17,24 @@ class Reason(StrEnum):
     MODEL_NOT_OFFERED = "ModelNotOffered"
     REF_NOT_PERMITTED = "RefNotPermitted"
     TARGET_NOT_FOUND = "TargetNotFound"
+    KEY_NOT_ISSUED = "KeyNotIssued"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a password
+    CONSUMER_UNKNOWN = "ConsumerUnknown"
+    PLAN_UNKNOWN = "PlanUnknown"
+    SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"
+    MISMATCH = "Mismatch"
+
+
+class ApprovalReason(StrEnum):
+    """Reasons of the condition Approved. EXPIRED follows from the time and is never a compiler's word."""
+
+    APPROVED = "Approved"
+    PENDING = "Pending"
+    EXPIRED = "Expired"
+    REVOKED = "Revoked"
+    PLAN_UNKNOWN = "PlanUnknown"
+    CONSUMER_UNKNOWN = "ConsumerUnknown"
+    ROUTE_UNKNOWN = "RouteUnknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +47,25 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """Whether a subscription is approved, as long as `not_after` (seconds since the epoch) has not come.
+
+    `ends_by` names what sets `not_after`, such as `spec.notAfter`.
+    """
+
+    reason: ApprovalReason
+    message: str
+    not_after: int | None = None
+    ends_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The outcome for one object.
 
     `generation` was judged; `served_generation` is in force (None: nothing is served). `errors` make Accepted False,
     `unresolved` make ResolvedRefs False; both are sorted. `placed` is False where the cluster is not selected.
+    `approval` is set for subscriptions that take effect.
     """
 
     key: ObjectKey
@@ -43,6 +74,7 @@ class Verdict:
     placed: bool = True
     errors: tuple[Finding, ...] = ()
     unresolved: tuple[Finding, ...] = ()
+    approval: Approval | None = None
 
     @property
     def accepted(self) -> bool:

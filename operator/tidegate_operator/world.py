@@ -12,13 +12,15 @@ from tidegate_dataplane.snapshot.entries import ClusterFacts
 
 
 class Kind(StrEnum):
-    """The five kinds."""
+    """What Tidegate's API declares."""
 
     BACKEND = "AIBackend"
     ROUTE = "AIRoute"
     CONSUMER = "AIConsumer"
     POLICY = "AIPolicy"
     QUOTA = "Quota"
+    SUBSCRIPTION = "AISubscription"
+    APPROVAL = "AIApproval"
 
 
 class ObjectKey(NamedTuple):
@@ -39,6 +41,17 @@ class SecretKey(NamedTuple):
     name: str
 
 
+class ConsumerKey(NamedTuple):
+    """One API key of an AIConsumer, by its name there."""
+
+    namespace: str
+    consumer: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"key {self.name} of AIConsumer {self.namespace}/{self.consumer}"
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One object as its author wrote it. `spec` is plain JSON data and must never be changed.
@@ -56,19 +69,25 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All objects and the Secrets they may refer to (`data` decoded to bytes; never logged)."""
+    """All objects and the Secrets they may refer to (`data` decoded to bytes; never logged).
+
+    `unissued` says why keys that are to be generated, or replaced, could not be.
+    """
 
     resources: Mapping[ObjectKey, Resource]
     secrets: Mapping[SecretKey, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+    unissued: Mapping[ConsumerKey, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the compiler is told about where it runs.
 
-    Only objects of `platform_namespace` may attach to the whole gateway.
+    Only objects of `platform_namespace` may attach to the whole gateway. `issues_keys`: somebody here generates the
+    keys that consumers ask for.
     """
 
     gateway: str = "default"
     platform_namespace: str = "tidegate-system"
     cluster: ClusterFacts = field(default_factory=ClusterFacts)
+    issues_keys: bool = False

@@ -47,6 +47,7 @@ def facts_of(given: Mapping[str, Any]) -> Facts:
         gateway=given.get("gateway", "default"),
         platform_namespace=given.get("platformNamespace", "platform"),
         cluster=msgspec.convert(given.get("cluster", {}), ClusterFacts),
+        issues_keys=given.get("issuesKeys", False),
     )
 
 

@@ -60,13 +60,13 @@ def operator(
     identity: Annotated[str | None, typer.Option(help="Name in the leader election; default: the Pod's.")] = None,
     log_format: Annotated[LogFormat, typer.Option(help="Lines for programs or for people.")] = LogFormat.JSON,
 ) -> None:
-    """Watch the five kinds, compile them, publish ConfigMaps, write statuses. Runs until it is stopped."""
+    """Watch the kinds of tidegate.dev, compile them, publish ConfigMaps, write statuses. Runs until it is stopped."""
     _configure_logging(log_format)
     cluster = ClusterFacts(
         name=cluster_name, cloud=cloud, region=region, jurisdiction=jurisdiction, labels=_labels(cluster_label or [])
     )
     options = Options(
-        facts=Facts(gateway=gateway, platform_namespace=platform_namespace or namespace, cluster=cluster),
+        facts=Facts(gateway, platform_namespace or namespace, cluster, issues_keys=True),
         namespace=namespace,
         identity=identity or _identity(in_cluster=kubeconfig is None),
         kubeconfig=kubeconfig,

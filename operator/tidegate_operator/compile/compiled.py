@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from tidegate_dataplane.snapshot.entries import (
+    ApprovalEntry,
     BackendEntry,
     ConsumerEntry,
     PolicyEntry,
     QuotaEntry,
     RouteEntry,
     Shard,
+    SubscriptionEntry,
 )
 from tidegate_operator.verdicts import Verdict
 from tidegate_operator.world import Kind, ObjectKey
 
-AnyEntry = BackendEntry | RouteEntry | PolicyEntry | QuotaEntry | ConsumerEntry
+AnyEntry = BackendEntry | RouteEntry | PolicyEntry | QuotaEntry | ConsumerEntry | SubscriptionEntry | ApprovalEntry
 
 
 class CompileError(Exception):
@@ -53,13 +55,15 @@ class EncodedShard:
 class Compiled:
     """The outcome for a World. `shards` are the non-empty ones, sorted by name.
 
-    `credentials` (by `BackendEntry.credential`) belong into the credentials Secret and nowhere else.
+    `credentials` (by `BackendEntry.credential`) belong into the credentials Secret and nowhere else. `generating` are
+    the consumers in force that have keys to be generated.
     """
 
     shards: tuple[EncodedShard, ...]
     verdicts: Mapping[ObjectKey, Verdict]
     credentials: Mapping[str, bytes] = field(repr=False)
     served: Served = field(repr=False)
+    generating: tuple[ConsumerEntry, ...] = field(default=(), repr=False)
 
 
 def _entries_of(shard: Shard) -> Iterable[tuple[Kind, AnyEntry]]:
@@ -69,4 +73,6 @@ def _entries_of(shard: Shard) -> Iterable[tuple[Kind, AnyEntry]]:
         ((Kind.POLICY, policy) for policy in shard.policies),
         ((Kind.QUOTA, quota) for quota in shard.quotas),
         ((Kind.CONSUMER, consumer) for consumer in shard.consumers),
+        ((Kind.SUBSCRIPTION, subscription) for subscription in shard.subscriptions),
+        ((Kind.APPROVAL, approval) for approval in shard.approvals),
     )

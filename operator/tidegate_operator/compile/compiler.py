@@ -13,9 +13,11 @@ from tidegate_operator.compile.lower_attaching import lower_attaching
 from tidegate_operator.compile.lower_backends import lower_backends
 from tidegate_operator.compile.lower_consumers import lower_consumers
 from tidegate_operator.compile.lower_routes import lower_routes
+from tidegate_operator.compile.lower_subscriptions import lower_subscriptions
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo
 from tidegate_operator.compile.problems import sort_findings
+from tidegate_operator.compile.secret_values import KeySources
 from tidegate_operator.verdicts import Verdict
 from tidegate_operator.world import Facts, ObjectKey, World
 
@@ -34,14 +36,17 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     out = Lowered()
     lower_backends(forms, world.secrets, memo, out)
     attachments = lower_attaching(forms, world.resources, facts, memo, out)
-    lower_consumers(forms, judged, world.secrets, past, memo, out)
-    lower_routes(forms, judged, attachments, past, memo, out)
+    sources = KeySources(world.secrets, world.unissued, facts.issues_keys)
+    lower_consumers(forms, judged, sources, past, memo, out)
+    granted = lower_subscriptions(forms, judged, memo, out)
+    lower_routes(forms, judged, attachments, granted, past, memo, out)
     memo.entries = out.entries
     return Compiled(
         shards=memo.encoder.encode(out.entries),
         verdicts=_verdicts(judged, out, forms.unplaced),
         credentials=dict(sorted(out.credentials.items())),
         served=Served(out.entries),
+        generating=out.generating,
     )
 
 
@@ -58,7 +63,7 @@ def _accept(world: World, facts: Facts, memo: Memo) -> Mapping[ObjectKey, Judged
 
 
 def _verdicts(judged: Mapping[ObjectKey, Judged], out: Lowered, unplaced: set[ObjectKey]) -> dict[ObjectKey, Verdict]:
-    noted = out.errors.keys() | out.unresolved.keys() | unplaced
+    noted = out.errors.keys() | out.unresolved.keys() | out.approvals.keys() | unplaced
     return {
         key: _verdict(verdict, out, placed=key not in unplaced) if verdict.errors or key in noted else verdict.clean
         for key, verdict in judged.items()
@@ -75,4 +80,5 @@ def _verdict(judged: Judged, out: Lowered, *, placed: bool) -> Verdict:
         placed=placed,
         errors=sort_findings([*judged.errors, *out.errors.get(key, ())]),
         unresolved=out.unresolved.get(key, ()),
+        approval=out.approvals.get(key),
     )

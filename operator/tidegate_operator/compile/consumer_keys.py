@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidegate_dataplane.snapshot.entries import ConsumerEntry
+from tidegate_dataplane.snapshot.entries import ConsumerEntry, KeyEntry
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.verdicts import Finding, Reason
 from tidegate_operator.world import ObjectKey
@@ -45,13 +45,20 @@ def settle_consumers(
             former = fallback(key)
             entry = former if former is not None and not _lost(former, owners) else _without(entry, lost)
         entries[key] = entry
-        owners.update({item.sha256: (key, item.name) for item in entry.keys if item.sha256})
+        owners.update({digest: (key, item.name) for item in entry.keys for digest in _digests(item)})
     return SettledConsumers(entries, errors)
 
 
 def _any_rivals(candidates: Mapping[ObjectKey, ConsumerEntry]) -> bool:
-    hashes = [key.sha256 for entry in candidates.values() for key in entry.keys if key.sha256]
+    hashes = [digest for entry in candidates.values() for key in entry.keys for digest in _digests(key)]
     return len(set(hashes)) != len(hashes)
+
+
+def _digests(key: KeyEntry) -> tuple[str, ...]:
+    """The hashes that a key claims: its own, and that of the key it replaced."""
+    if key.previous:
+        return (key.sha256, key.previous) if key.sha256 else (key.previous,)
+    return (key.sha256,) if key.sha256 else ()
 
 
 def _lost(entry: ConsumerEntry, owners: Mapping[str, tuple[ObjectKey, str]]) -> frozenset[int]:
@@ -59,15 +66,17 @@ def _lost(entry: ConsumerEntry, owners: Mapping[str, tuple[ObjectKey, str]]) -> 
     lost: set[int] = set()
     own: set[str] = set()
     for position, key in enumerate(entry.keys):
-        if key.sha256 and (key.sha256 in owners or key.sha256 in own):
+        digests = _digests(key)
+        if any(digest in owners or digest in own for digest in digests):
             lost.add(position)
-        own.add(key.sha256)
+        own.update(digests)
     return frozenset(lost)
 
 
 def _without(entry: ConsumerEntry, lost: frozenset[int]) -> ConsumerEntry:
     keys = tuple(
-        msgspec.structs.replace(key, sha256="") if position in lost else key for position, key in enumerate(entry.keys)
+        msgspec.structs.replace(key, sha256="", previous="") if position in lost else key
+        for position, key in enumerate(entry.keys)
     )
     return msgspec.structs.replace(entry, keys=keys)
 
@@ -78,7 +87,7 @@ def _explain(
     problems = Problems()
     for position in lost:
         field = f"spec.credentials.apiKeys[{position}]"
-        owner = owners.get(entry.keys[position].sha256)
+        owner = next((owners[digest] for digest in _digests(entry.keys[position]) if digest in owners), None)
         problems.add(field, _message(key, owner), Reason.CONFLICTED)
     return problems.found()
 

@@ -8,14 +8,14 @@ from tidegate_operator.compile.consumer_keys import SettledConsumers, settle_con
 from tidegate_operator.compile.forms import Forms, Past
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo, ResolvedConsumer
-from tidegate_operator.compile.secret_values import Secrets, resolve_consumer, secret_values
+from tidegate_operator.compile.secret_values import KeySources, key_inputs, resolve_consumer
 from tidegate_operator.world import ObjectKey
 
 
 def lower_consumers(
     forms: Forms,
     judged: Mapping[ObjectKey, Judged],
-    secrets: Secrets,
+    sources: KeySources,
     past: Past,
     memo: Memo,
     out: Lowered,
@@ -23,45 +23,49 @@ def lower_consumers(
     """Put every consumer in force."""
     resolved: dict[ObjectKey, ResolvedConsumer] = {}
     candidates: dict[ObjectKey, ConsumerEntry] = {}
+    generating: list[ObjectKey] = []
     unresolved = out.unresolved
     former = memo.consumers
     for key, content in forms.consumers.items():
         consumer = former.get(key)
-        if consumer is None or consumer.content is not content or consumer.values:
-            consumer = _resolve(content, secrets, consumer)
+        if consumer is None or consumer.content is not content or consumer.inputs:
+            consumer = _resolve(content, sources, consumer)
         resolved[key] = consumer
         candidates[key] = consumer.entry
+        if consumer.generates:
+            generating.append(key)
         if consumer.unresolved:
             unresolved[key] = consumer.unresolved
     memo.consumers = resolved
-    settled = _settle(candidates, secrets, past, memo)
+    settled = _settle(candidates, sources, past, memo)
     out.note_conflicts(settled.errors, judged)
     out.entries.update(settled.entries)
     for key in settled.errors:
         known = memo.entries.get(key)
         if known is not None and known == out.entries[key]:
             out.entries[key] = known
+    out.generating = tuple(settled.entries[key] for key in generating)
 
 
-def _resolve(content: ConsumerEntry, secrets: Secrets, known: ResolvedConsumer | None) -> ResolvedConsumer:
-    references = tuple(item.secret for item in content.keys if item.secret is not None)
-    values = secret_values(references, content.source.namespace, secrets)
-    # A value that is not there has more than one explanation, which the values alone do not tell apart.
-    if known is not None and known.content is content and known.values == values and None not in values:
+def _resolve(content: ConsumerEntry, sources: KeySources, known: ResolvedConsumer | None) -> ResolvedConsumer:
+    inputs = key_inputs(content, sources)
+    if known is not None and known.content is content and known.inputs == inputs:
         return known
-    entry, findings = resolve_consumer(content, secrets) if references else (content, ())
+    entry, findings = resolve_consumer(content, sources) if inputs else (content, ())
     if known is not None and known.entry == entry:
         entry = known.entry
-    return ResolvedConsumer(content, values, entry, findings)
+    return ResolvedConsumer(content, inputs, entry, findings, any(item.generate is not None for item in content.keys))
 
 
-def _settle(candidates: dict[ObjectKey, ConsumerEntry], secrets: Secrets, past: Past, memo: Memo) -> SettledConsumers:
+def _settle(
+    candidates: dict[ObjectKey, ConsumerEntry], sources: KeySources, past: Past, memo: Memo
+) -> SettledConsumers:
     if candidates == memo.free_consumers:
         return SettledConsumers(candidates, {})
 
     def fallback(key: ObjectKey) -> ConsumerEntry | None:
         entry = past.fallback(key)
-        return resolve_consumer(entry, secrets)[0] if isinstance(entry, ConsumerEntry) else None
+        return resolve_consumer(entry, sources)[0] if isinstance(entry, ConsumerEntry) else None
 
     settled = settle_consumers(candidates, past.created, fallback)
     memo.free_consumers = {} if settled.errors else candidates

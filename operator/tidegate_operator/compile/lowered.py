@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tidegate_dataplane.snapshot.entries import ConsumerEntry
 from tidegate_operator.compile.accept import Judged
 from tidegate_operator.compile.compiled import AnyEntry
-from tidegate_operator.verdicts import Finding
+from tidegate_operator.verdicts import Approval, Finding
 from tidegate_operator.world import ObjectKey
 
 
@@ -16,7 +17,9 @@ class Lowered:
     entries: dict[ObjectKey, AnyEntry] = field(default_factory=dict)
     errors: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
     unresolved: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
+    approvals: dict[ObjectKey, Approval] = field(default_factory=dict)
     credentials: dict[str, bytes] = field(default_factory=dict, repr=False)
+    generating: tuple[ConsumerEntry, ...] = field(default=(), repr=False)
 
     def note_conflicts(
         self, conflicts: Mapping[ObjectKey, tuple[Finding, ...]], judged: Mapping[ObjectKey, Judged]

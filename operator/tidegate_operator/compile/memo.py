@@ -13,6 +13,8 @@ from tidegate_operator.compile.buckets import ShardEncoder
 from tidegate_operator.compile.claims import RouteClaim
 from tidegate_operator.compile.compiled import AnyEntry
 from tidegate_operator.compile.resolve import Absence, Backends, Resolution
+from tidegate_operator.compile.secret_values import KeyInputs
+from tidegate_operator.compile.subscriptions import RouteGrants, SubscriptionMemo
 from tidegate_operator.verdicts import Finding
 from tidegate_operator.world import Facts, ObjectKey
 
@@ -26,6 +28,7 @@ class LoweredRoute:
     found: tuple[BackendEntry | Absence | None, ...]
     resolution: Resolution
     attached: Attached
+    granted: RouteGrants
     entry: RouteEntry
 
 
@@ -41,12 +44,13 @@ class AttachingContent:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedConsumer:
-    """A consumer with hashes filled in, and the Secret values they were made from."""
+    """A consumer with hashes filled in, and what they were made from."""
 
     content: ConsumerEntry
-    values: tuple[bytes | None, ...]
+    inputs: tuple[KeyInputs, ...]
     entry: ConsumerEntry
     unresolved: tuple[Finding, ...]
+    generates: bool
 
     def __repr__(self) -> str:
         return f"ResolvedConsumer({self.content.source.key})"
@@ -66,6 +70,7 @@ class Memo:
         self.routes: Mapping[ObjectKey, LoweredRoute] = {}
         self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}
         self.free_consumers: Mapping[ObjectKey, ConsumerEntry] = {}
+        self.subscriptions = SubscriptionMemo()
         self.entries: Mapping[ObjectKey, AnyEntry] = {}
         self.encoder = ShardEncoder()
 

@@ -1,7 +1,6 @@
 """Own content of an AIConsumer."""
 
 from tidegate_crds.v1alpha1.aiconsumer import AIConsumerSpec, ApiKey, MtlsCredential
-from tidegate_crds.v1alpha1.aiconsumer import KeyGeneration as SpecGeneration
 from tidegate_dataplane.snapshot.entries import (
     CertificateMatchEntry,
     ConsumerEntry,
@@ -12,6 +11,7 @@ from tidegate_dataplane.snapshot.entries import (
 from tidegate_dataplane.transport.certificate import normalised_subject
 from tidegate_operator.compile.content.fields import duration_within, placement_of, secret_ref, source_of
 from tidegate_operator.compile.durations import DAY, MINUTE
+from tidegate_operator.compile.issued import ISSUED_AT, LONGEST_KEY, PREVIOUS
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.compile.timestamps import parse_timestamp
 from tidegate_operator.world import Facts, Resource
@@ -55,12 +55,18 @@ def _key(key: ApiKey, position: int, problems: Problems) -> KeyEntry:
         not_after=not_after,
         secret=secret_ref(key.secret_ref) if key.secret_ref else None,
         revoked=key.revoked,
-        generate=_generation(key.generate, f"{field}.generate", problems) if key.generate else None,
+        generate=_generation(key, f"{field}.generate", problems) if key.generate else None,
     )
 
 
-def _generation(generate: SpecGeneration, field: str, problems: Problems) -> KeyGeneration:
-    if generate.rotate_every is None:
+def _generation(key: ApiKey, field: str, problems: Problems) -> KeyGeneration:
+    generate = key.generate
+    if key.secret_ref is not None and len(key.secret_ref.key) > LONGEST_KEY:
+        problems.add(
+            field,
+            f"needs a secretRef.key of at most {LONGEST_KEY} characters, because {PREVIOUS} and {ISSUED_AT} are added",
+        )
+    if generate is None or generate.rotate_every is None:
         return KeyGeneration()
     rotate = duration_within(generate.rotate_every, f"{field}.rotateEvery", problems, least=10 * MINUTE, most=_LONGEST)
     if generate.overlap is None:
