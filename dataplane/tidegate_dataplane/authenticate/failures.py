@@ -20,10 +20,12 @@ Pure: the clock comes in. What was presented is kept as a keyed hash of its begi
 import math
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
 from tidegate_dataplane.authenticate.rate import Rate
+from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.admit import address_scope
 from tidegate_dataplane.engine.decision import Denial
 
@@ -31,15 +33,32 @@ PREFIX_CHARACTERS: Final = 8
 CAPACITY: Final = 100_000
 FAILURE_CODES: Final = frozenset({"invalid_api_key", "invalid_token", "invalid_client_certificate"})
 LIMITED_CODE: Final = "too_many_failed_authentications"
+LIMITED_REASON: Final = "limited"
+# More than the answer's code tells, for the gateway's operator.
+_REASONS: Final = {
+    denials.UNKNOWN_KEY: "unknown_key",
+    denials.EXPIRED_KEY: "expired_key",
+    denials.EARLY_KEY: "early_key",
+    denials.SEVERAL_KEYS: "several_keys",
+}
 
 
 class FailureLimiter:
     """Token buckets of failures, at most `capacity` for addresses and as many for beginnings; the least recently
-    used are forgotten, which forgives them. Times in seconds, of one clock."""
+    used are forgotten, which forgives them. Times in seconds, of one clock. `on_failure` is told the reason of each
+    that is answered, "limited" when it must wait."""
 
-    def __init__(self, per_address: Rate, per_prefix: Rate, *, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        per_address: Rate,
+        per_prefix: Rate,
+        *,
+        capacity: int = CAPACITY,
+        on_failure: Callable[[str], object] | None = None,
+    ) -> None:
         self._addresses = _Buckets(per_address, capacity)
         self._prefixes = _Buckets(per_prefix, capacity)
+        self._on_failure = on_failure
         self._key = secrets.token_bytes(32)
 
     def limited(self, address: str, presented: tuple[str, ...], now: float) -> float | None:
@@ -65,6 +84,8 @@ class FailureLimiter:
         if denial.code not in FAILURE_CODES or not presented:
             return denial
         wait = self.limited(address, presented, now)
+        if self._on_failure is not None:
+            self._on_failure(LIMITED_REASON if wait is not None else _REASONS.get(denial, denial.code))
         if wait is not None:
             return too_many_failures(wait)
         self.failed(address, presented, now)

@@ -34,9 +34,7 @@ _UNREADABLE: Final = (
     x509.UnsupportedGeneralNameType,
 )
 # An attribute: its type, "=", and a value in which every special character is escaped (RFC 4514, section 2.4).
-_ATTRIBUTE: Final = re.compile(
-    r" *([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *= *((?:[^\\\",;+<>=]|=|\\.)*)", re.DOTALL
-)
+_ATTRIBUTE: Final = re.compile(r" *([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *= *((?:[^\\\",;+<>]|\\.)*)", re.DOTALL)
 _TRAILING_SPACE: Final = re.compile(r"((?:[^\\]|\\.)*?) *", re.DOTALL)
 
 
