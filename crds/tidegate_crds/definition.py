@@ -49,7 +49,21 @@ def _columns(*own: Column) -> tuple[Column, ...]:
 _TARGET = Column("Target", ".spec.targetRefs[0].kind", "What the first target is.")
 _TARGET_NAME = Column("Target-Name", ".spec.targetRefs[0].name", "Name of the first target.", wide=True)
 
+_APPROVED = '.status.conditions[?(@.type=="Approved")].status'
+
 NAMES: dict[str, Names] = {
+    "AIApproval": Names(
+        "aiapprovals",
+        "aiap",
+        _columns(
+            Column("Namespace-Of", ".spec.subscription.namespace", "Namespace of the subscription."),
+            Column("Subscription", ".spec.subscription.name", "The subscription that is approved."),
+            Column("Request", ".spec.request.id", "The held-back call that may pass.", wide=True),
+            Column("Plan", ".spec.subscription.plan", "The plan that is granted."),
+            Column("Expires", ".spec.notAfter", "When it ends."),
+            Column("Revoked", ".spec.revoked", "Whether it grants nothing any more.", type="boolean"),
+        ),
+    ),
     "AIBackend": Names(
         "aibackends",
         "aibe",
@@ -85,6 +99,18 @@ NAMES: dict[str, Names] = {
             Column("Models", ".spec.models", "The names callers ask for."),
             Column("Path", ".spec.pathPrefix", "Path before the operation's own."),
             Column("Hostnames", ".spec.hostnames", "Host names answered for.", wide=True),
+        ),
+    ),
+    "AISubscription": Names(
+        "aisubscriptions",
+        "aisub",
+        _columns(
+            Column("Consumer", ".spec.consumerRef.name", "Who wants access."),
+            Column("Route", ".spec.routeRef.name", "To which route."),
+            Column("Route-Namespace", ".spec.routeRef.namespace", "Namespace of the route.", wide=True),
+            Column("Plan", ".spec.plan", "Under which plan."),
+            Column("Approved", _APPROVED, "Whether access is granted."),
+            Column("Expires", ".status.expires", "When access ends."),
         ),
     ),
     "Quota": Names(

@@ -26,6 +26,8 @@ PATTERN_WORDS: dict[str, str] = {
     r"^[a-z0-9!#$%&'*+.^_`|~-]+$": "a header name in lower case, such as x-experiment",
     r"^[ -~]*$": "printable ASCII characters",
     r"^[A-Za-z0-9.-]+$": "letters, digits, '.' and '-', such as 2024-10-21",
+    r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*$": "text without control characters; line breaks are fine",
+    r"^apr-[A-Za-z2-7]+$": "the id that the answer approval_required gave, such as apr-mfrggzdfmztwq2lk",
     r"^(True|False|Unknown)$": "True, False or Unknown",
     r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$": "one CamelCase word",
 }

@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from tidegate_operator.verdicts import Finding, Reason, Verdict
+from tidegate_operator.verdicts import Approval, ApprovalReason, Finding, Reason, Verdict
 
 MAX_MESSAGE = 32_768
 _FIRST_REVISION = re.compile(r"^revision (\d+) on ")
 
 
 class ConditionType(StrEnum):
-    """The conditions of every kind, in the order in which they are written."""
+    """The conditions of every kind, in the order in which they are written; APPROVED of subscriptions alone."""
 
     ACCEPTED = "Accepted"
     RESOLVED_REFS = "ResolvedRefs"
+    APPROVED = "Approved"
     PROGRAMMED = "Programmed"
     READY = "Ready"
 
@@ -45,6 +46,12 @@ class ProgrammedReason(StrEnum):
     NOT_SERVED = "NotServed"
 
 
+_APPROVED_STATUS = {
+    ApprovalReason.APPROVED: ConditionStatus.TRUE,
+    ApprovalReason.ROUTE_UNKNOWN: ConditionStatus.UNKNOWN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One condition. `transition` is lastTransitionTime (RFC 3339, UTC, whole seconds)."""
@@ -59,11 +66,15 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class ObjectStatus:
-    """The status subresource of one object; `served_generation` None means that nothing of it is served."""
+    """The status subresource of one object; `served_generation` None means that nothing of it is served.
+
+    `expires` (RFC 3339, "" for never) is of subscriptions alone.
+    """
 
     observed_generation: int | None = None
     served_generation: int | None = None
     conditions: tuple[Condition, ...] = ()
+    expires: str = ""
 
     def condition(self, kind: str) -> Condition | None:
         return next((condition for condition in self.conditions if condition.type == kind), None)
@@ -107,12 +118,33 @@ def judge(
     accepted = _accepted(verdict)
     resolved = _resolved(verdict)
     programmed = _programmed(verdict, first_revision, tuple(planes))
-    outcomes = (accepted, resolved, programmed, _ready(verdict, (accepted, resolved, programmed)))
+    ready = _ready(verdict, (accepted, resolved, programmed))
+    outcomes = [accepted, resolved, programmed, ready]
+    approval = verdict.approval
+    if approval is not None:
+        approved = _approved(approval, now)
+        # That nobody has approved yet, or any more, is no fault of what was declared: it must not hold up a sync.
+        if ready.status == ConditionStatus.TRUE:
+            ready = replace(approved, type=ConditionType.READY, status=ConditionStatus.TRUE)
+        outcomes = [accepted, resolved, approved, programmed, ready]
     return ObjectStatus(
         observed_generation=verdict.generation,
         served_generation=verdict.served_generation if verdict.placed else None,
         conditions=tuple(_condition(outcome, verdict.generation, previous, now) for outcome in outcomes),
+        expires=timestamp(_moment(approval.not_after)) if approval and approval.not_after is not None else "",
     )
+
+
+def next_due(verdicts: Iterable[Verdict], now: datetime) -> int | None:
+    """When the next status changes by the passing of time alone, in seconds since the epoch; None for never."""
+    ends = (verdict.approval.not_after for verdict in verdicts if verdict.approval is not None)
+    return min((end for end in ends if end is not None and end > now.timestamp()), default=None)
+
+
+def expired(verdict: Verdict, after: float, until: float) -> bool:
+    """Whether a subscription came to its end in that time (seconds since the epoch)."""
+    end = verdict.approval.not_after if verdict.approval is not None else None
+    return end is not None and after < end <= until
 
 
 def programmed_since(status: ObjectStatus, generation: int) -> int | None:
@@ -140,6 +172,16 @@ def _resolved(verdict: Verdict) -> _Outcome:
         )
     reason = verdict.unresolved[0].reason
     return _Outcome(ConditionType.RESOLVED_REFS, ConditionStatus.FALSE, reason, _sentence(verdict.unresolved))
+
+
+def _approved(approval: Approval, now: datetime) -> _Outcome:
+    end = approval.not_after
+    if end is not None and now.timestamp() >= end:
+        when = timestamp(_moment(end))
+        message = f"Ended at {when} (by {approval.ends_by}): set a later notAfter there, if access is still needed."
+        return _Outcome(ConditionType.APPROVED, ConditionStatus.FALSE, ApprovalReason.EXPIRED, message)
+    status = _APPROVED_STATUS.get(approval.reason, ConditionStatus.FALSE)
+    return _Outcome(ConditionType.APPROVED, status, approval.reason, approval.message)
 
 
 def _programmed(verdict: Verdict, first_revision: int | None, planes: tuple[PlaneReport, ...]) -> _Outcome:
@@ -222,6 +264,10 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def parse_status(raw: Mapping[str, Any] | None) -> ObjectStatus:
     """Read a status subresource; what is malformed counts as absent."""
     if not isinstance(raw, Mapping):
@@ -235,6 +281,7 @@ def parse_status(raw: Mapping[str, Any] | None) -> ObjectStatus:
         observed_generation=_integer(raw.get("observedGeneration")),
         served_generation=_integer(raw.get("servedGeneration")),
         conditions=tuple(condition for condition in conditions if condition.type in known),
+        expires=str(raw.get("expires") or ""),
     )
 
 
@@ -254,6 +301,7 @@ def status_body(status: ObjectStatus) -> dict[str, Any]:
             }
             for condition in status.conditions
         ],
+        "expires": status.expires or None,
     }
     return {name: value for name, value in body.items() if value is not None}
 

@@ -36,7 +36,7 @@ class Meta(msgspec.Struct):
 
 
 class CustomObject(msgspec.Struct):
-    """An object of the five kinds."""
+    """An object of Tidegate's kinds."""
 
     metadata: Meta
     spec: dict[str, Any] = {}

@@ -65,7 +65,7 @@ class Manifest:
 
     @property
     def key(self) -> ObjectKey | None:
-        """The identity of one of the five kinds; None for a Secret, or where a name is missing or not possible."""
+        """The identity of one of Tidegate's kinds; None for a Secret, or where a name is missing or not possible."""
         if self.api_version != API_VERSION or self.kind not in set(Kind) or next(_name_problems(self), None):
             return None
         return ObjectKey(Kind(self.kind), self.namespace, self.name)

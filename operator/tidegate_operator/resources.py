@@ -1,4 +1,4 @@
-"""Where the five kinds live in the API."""
+"""Where Tidegate's kinds live in the API."""
 
 from tidegate_operator.kube import Resource
 from tidegate_operator.world import Kind
@@ -11,4 +11,6 @@ RESOURCES = {
     Kind.CONSUMER: Resource(GROUP, VERSION, "aiconsumers", Kind.CONSUMER.value),
     Kind.POLICY: Resource(GROUP, VERSION, "aipolicies", Kind.POLICY.value),
     Kind.QUOTA: Resource(GROUP, VERSION, "quotas", Kind.QUOTA.value),
+    Kind.SUBSCRIPTION: Resource(GROUP, VERSION, "aisubscriptions", Kind.SUBSCRIPTION.value),
+    Kind.APPROVAL: Resource(GROUP, VERSION, "aiapprovals", Kind.APPROVAL.value),
 }

@@ -14,7 +14,9 @@ from tidegate_operator.conditions import (
     ObjectStatus,
     PlaneReport,
     ProgrammedReason,
+    expired,
     judge,
+    next_due,
     programmed_since,
     status_body,
 )
@@ -33,6 +35,9 @@ CONCURRENCY = 8
 SETTLE_SECONDS = 0.03
 # Data planes usually follow within this time: waiting for them spares every object a status that says 'Pending'.
 PATIENCE_SECONDS = 2.0
+# The clock may be set while a timer runs, and a timer holds no more than some weeks.
+MIN_DUE_SECONDS = 0.05
+MAX_DUE_SECONDS = 3600.0
 RETRY_SECONDS = (0.5, 1, 2, 5, 10, 30)
 
 
@@ -67,6 +72,8 @@ class StatusWriter:
         self._wakeup = asyncio.Event()
         self._failures: dict[ObjectKey, int] = {}
         self._published_at = 0.0
+        self._due: asyncio.TimerHandle | None = None
+        self._looked_at = 0.0
         self.written = 0
         self.failed = 0
 
@@ -81,6 +88,7 @@ class StatusWriter:
         self._verdicts = {}
         self._queue.clear()
         self._queued.clear()
+        self._look_for_expiry()
 
     def published(
         self, verdicts: Mapping[ObjectKey, Verdict], resources: Mapping[ObjectKey, Resource], revision: int
@@ -93,6 +101,7 @@ class StatusWriter:
         if changed:
             self._published_at = asyncio.get_running_loop().time()
         self._enqueue(changed)
+        self._look_for_expiry()
 
     def planes_changed(self) -> None:
         """Data planes came, went, or run another revision."""
@@ -182,6 +191,19 @@ class StatusWriter:
         # The whole object, not only the status: the answer may be newer than what the watch has told so far.
         if self._store.see(seen_object(key.kind, msgspec.json.decode(answer, type=CustomObject))):
             self._on_change()
+
+    def _look_for_expiry(self) -> None:
+        """Look again at what has expired since the last look, and when the next does: nothing else would tell."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        before, now = self._looked_at, self._now()
+        self._looked_at = now.timestamp()
+        self._enqueue(key for key, verdict in self._verdicts.items() if expired(verdict, before, self._looked_at))
+        due = next_due(self._verdicts.values(), now)
+        if due is not None:
+            delay = min(max(due - self._looked_at, MIN_DUE_SECONDS), MAX_DUE_SECONDS)
+            self._due = asyncio.get_running_loop().call_later(delay, self._look_for_expiry)
 
     def _retry(self, key: ObjectKey, error: Exception) -> None:
         self.failed += 1

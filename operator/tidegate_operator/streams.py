@@ -1,7 +1,7 @@
 """Runs Kopf in a thread with an event loop of its own, and starts it again when it ends.
 
 Kopf cancels every task of its loop when it stops, and a burst of thousands of events keeps its loop busy for seconds;
-neither may touch publishing. Two Kopf operators run in that loop: one watches the whole cluster (the five kinds and
+neither may touch publishing. Two Kopf operators run in that loop: one watches the whole cluster (Tidegate's kinds and
 Secrets), one only the operator's own namespace, so that it needs no right to read ConfigMaps anywhere else.
 """
 

@@ -112,6 +112,36 @@ class Retry(Shape):
     )
 
 
+class PlanRateLimit(Shape):
+    """A token bucket for each consumer: `burst` requests, refilled with `requests` per `period`."""
+
+    requests: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(description="Requests per period.")
+    period: Duration = Field(default="1m", description="The period, such as 1s, 1m or 1h.")
+    burst: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, description="Size of the bucket; equal to requests when absent."
+    )
+
+
+class Plan(Shape):
+    """What a subscriber may get."""
+
+    name: Label = Field(description="Name of the plan, such as basic; expressions see it as consumer.plan.")
+    rate_limit: PlanRateLimit | None = Field(
+        default=None, description="How fast each of its consumers may call, besides what policies say."
+    )
+
+
+class RouteSubscription(Shape):
+    """Only consumers with an approved subscription may call."""
+
+    plans: list[Plan] = Field(
+        min_length=1,
+        max_length=16,
+        description="What may be subscribed to.",
+        json_schema_extra=list_map("name"),
+    )
+
+
 class AIRouteSpec(Shape):
     """The desired state of an AIRoute."""
 
@@ -163,6 +193,10 @@ class AIRouteSpec(Shape):
         max_length=64,
         description="Other namespaces whose consumers may call this route, if its policies let them; * for all.",
         json_schema_extra=SET,
+    )
+    subscription: RouteSubscription | None = Field(
+        default=None,
+        description="Callers need an approved AISubscription to one of these plans, besides all else; none when absent.",
     )
     placement: Placement | None = Field(
         default=None, description="In which clusters the route exists; all, when absent."

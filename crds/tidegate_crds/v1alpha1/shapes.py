@@ -81,7 +81,7 @@ class Condition(Shape):
     """A condition as in Kubernetes' metav1.Condition."""
 
     type: Annotated[str, StringConstraints(max_length=316)] = Field(
-        description="Accepted, ResolvedRefs, Programmed or Ready."
+        description="Accepted, ResolvedRefs, Approved (of subscriptions), Programmed or Ready."
     )
     status: Annotated[str, StringConstraints(pattern=r"^(True|False|Unknown)$", max_length=7)] = Field(
         description="True, False or Unknown."
@@ -112,6 +112,6 @@ class Status(Shape):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=8,
-        description="Accepted, ResolvedRefs, Programmed, Ready.",
+        description="Accepted, ResolvedRefs, Approved (of subscriptions), Programmed, Ready.",
         json_schema_extra=list_map("type"),
     )

@@ -16,7 +16,7 @@ from tidegate_operator.world import Kind, ObjectKey
 
 # More than fits a screen is counted instead of listed; what is wrong is always listed.
 _MAX_ROWS = 60
-_KINDS = (Kind.ROUTE, Kind.POLICY, Kind.QUOTA, Kind.BACKEND, Kind.CONSUMER)
+_KINDS = (Kind.ROUTE, Kind.POLICY, Kind.QUOTA, Kind.BACKEND, Kind.CONSUMER, Kind.SUBSCRIPTION, Kind.APPROVAL)
 
 
 class ServeView:

@@ -11,22 +11,26 @@ from typing import Any, TypeVar
 import msgspec
 from pydantic import ValidationError
 
+from tidegate_crds.v1alpha1.aiapproval import AIApprovalSpec
 from tidegate_crds.v1alpha1.aibackend import AIBackendSpec
 from tidegate_crds.v1alpha1.aiconsumer import AIConsumerSpec
 from tidegate_crds.v1alpha1.aipolicy import AIPolicySpec
 from tidegate_crds.v1alpha1.airoute import AIRouteSpec
+from tidegate_crds.v1alpha1.aisubscription import AISubscriptionSpec
 from tidegate_crds.v1alpha1.quota import QuotaSpec
 from tidegate_crds.v1alpha1.shapes import Shape
 from tidegate_dataplane.snapshot.entries import Entry, RouteEntry, TargetRef
 from tidegate_operator.compile.canonical import canonical
 from tidegate_operator.compile.claims import RouteClaim, claim_of
 from tidegate_operator.compile.compiled import AnyEntry
+from tidegate_operator.compile.content.approval import approval_content
 from tidegate_operator.compile.content.backend import backend_content
 from tidegate_operator.compile.content.consumer import consumer_content
 from tidegate_operator.compile.content.policy import policy_content
 from tidegate_operator.compile.content.quota import quota_content
 from tidegate_operator.compile.content.route import route_content
-from tidegate_operator.compile.lenient import lenient_placement, lenient_target_refs
+from tidegate_operator.compile.content.subscription import subscription_content
+from tidegate_operator.compile.lenient import lenient_placement, lenient_revoked, lenient_target_refs
 from tidegate_operator.compile.place import is_placed
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.compile.schema_errors import report
@@ -46,7 +50,7 @@ class Judged:
 
     `content` is its entry without derived parts, None when the spec is not valid. `placed` speaks of that content, or
     of what can be read of an invalid spec. `refs` is what a policy or quota that is not valid seems to be attached to.
-    `clean` is its verdict if nothing else turns up.
+    `clean` is its verdict if nothing else turns up. `revoked` is set for an approval that is not valid and says so.
     """
 
     resource: Resource
@@ -56,6 +60,7 @@ class Judged:
     clean: Verdict
     claim: RouteClaim = ()
     refs: tuple[TargetRef, ...] = ()
+    revoked: bool = False
 
 
 def judge(resource: Resource, facts: Facts) -> Judged:
@@ -75,6 +80,7 @@ def judge(resource: Resource, facts: Facts) -> Judged:
         clean=Verdict(resource.key, resource.generation, resource.generation if placed else None, placed=placed),
         claim=claim_of(content) if isinstance(content, RouteEntry) else (),
         refs=lenient_target_refs(resource, facts) if content is None and resource.key.kind in _ATTACHING else (),
+        revoked=content is None and resource.key.kind is Kind.APPROVAL and lenient_revoked(resource.spec),
     )
 
 
@@ -90,6 +96,10 @@ def _content(resource: Resource, facts: Facts, problems: Problems) -> AnyEntry |
             return _lower(resource, AIPolicySpec, policy_content, facts, problems)
         case Kind.QUOTA:
             return _lower(resource, QuotaSpec, quota_content, facts, problems)
+        case Kind.SUBSCRIPTION:
+            return _lower(resource, AISubscriptionSpec, subscription_content, facts, problems)
+        case Kind.APPROVAL:
+            return _lower(resource, AIApprovalSpec, approval_content, facts, problems)
 
 
 def _lower(

@@ -10,19 +10,23 @@ from typing import TypeVar
 from tidegate_dataplane.snapshot.codec import MAX_DECOMPRESSED_BYTES, MAX_SHARD_BYTES, digest, encode_shard
 from tidegate_dataplane.snapshot.entries import (
     SCHEMA_VERSION,
+    ApprovalEntry,
     BackendEntry,
     ConsumerEntry,
     PolicyEntry,
     QuotaEntry,
     RouteEntry,
     Shard,
+    SubscriptionEntry,
 )
 from tidegate_operator.compile.compiled import AnyEntry, CompileError, EncodedShard
 from tidegate_operator.world import ObjectKey
 
 MAX_BUCKETS = 64
 _OBJECTS_PER_BUCKET = 200
-_EntryT = TypeVar("_EntryT", BackendEntry, RouteEntry, PolicyEntry, QuotaEntry, ConsumerEntry)
+_EntryT = TypeVar(
+    "_EntryT", BackendEntry, RouteEntry, PolicyEntry, QuotaEntry, ConsumerEntry, SubscriptionEntry, ApprovalEntry
+)
 
 
 def bucket_hash(namespace: str, name: str) -> int:
@@ -97,6 +101,8 @@ def _encode(name: str, bucket: list[AnyEntry]) -> EncodedShard:
         policies=_sorted(entry for entry in bucket if isinstance(entry, PolicyEntry)),
         quotas=_sorted(entry for entry in bucket if isinstance(entry, QuotaEntry)),
         consumers=_sorted(entry for entry in bucket if isinstance(entry, ConsumerEntry)),
+        subscriptions=_sorted(entry for entry in bucket if isinstance(entry, SubscriptionEntry)),
+        approvals=_sorted(entry for entry in bucket if isinstance(entry, ApprovalEntry)),
     )
     data = encode_shard(shard)
     return EncodedShard(name=name, data=data, sha256=digest(data))

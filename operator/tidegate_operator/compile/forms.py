@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from tidegate_dataplane.snapshot.entries import (
+    ApprovalEntry,
     BackendEntry,
     ConsumerEntry,
     PolicyEntry,
     QuotaEntry,
     RouteEntry,
+    SubscriptionEntry,
     TargetRef,
 )
 from tidegate_operator.compile.accept import Judged
@@ -61,6 +65,8 @@ class Forms:
     policies: dict[ObjectKey, PolicyEntry] = field(default_factory=dict)
     quotas: dict[ObjectKey, QuotaEntry] = field(default_factory=dict)
     consumers: dict[ObjectKey, ConsumerEntry] = field(default_factory=dict)
+    subscriptions: dict[ObjectKey, SubscriptionEntry] = field(default_factory=dict)
+    approvals: dict[ObjectKey, ApprovalEntry] = field(default_factory=dict)
     gaps: dict[ObjectKey, tuple[TargetRef, ...]] = field(default_factory=dict)
     absent_backends: dict[ObjectKey, Absence] = field(default_factory=dict)
     unplaced: set[ObjectKey] = field(default_factory=set)
@@ -76,12 +82,17 @@ def choose_forms(judged: Mapping[ObjectKey, Judged], past: Past) -> Forms:
         Kind.POLICY: forms.policies.__setitem__,
         Kind.QUOTA: forms.quotas.__setitem__,
         Kind.CONSUMER: forms.consumers.__setitem__,
+        Kind.SUBSCRIPTION: forms.subscriptions.__setitem__,
+        Kind.APPROVAL: forms.approvals.__setitem__,
     }
     for key, verdict in judged.items():
         if verdict.content is not None and verdict.placed:
             take[key.kind](key, verdict.content)
             continue
         former = past.last_good(key) if verdict.content is None else None
+        if verdict.revoked and isinstance(former, ApprovalEntry) and not former.revoked:
+            # Revoking works together with any mistake.
+            former = msgspec.structs.replace(former, revoked=True)
         if former is not None and past.placed(former):
             take[key.kind](key, former)
         elif former is not None or not verdict.placed:

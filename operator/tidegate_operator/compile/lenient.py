@@ -34,6 +34,11 @@ def lenient_placement(spec: Any) -> dict[str, str]:
     return dict(labels)
 
 
+def lenient_revoked(spec: Any) -> bool:
+    """Whether an invalid approval is meant to be revoked: whatever stands there but `false`. It never gives access."""
+    return _get(spec, "revoked") not in (None, False)
+
+
 def _target(reference: Any) -> TargetRef:
     name = _get(reference, "name")
     match _get(reference, "kind"):

@@ -12,6 +12,7 @@ from tidegate_operator.compile.forms import Forms, Past
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import LoweredRoute, Memo
 from tidegate_operator.compile.resolve import Absence, Backends, Resolution, resolve_targets
+from tidegate_operator.compile.subscriptions import NO_GRANTS, Granted, RouteGrants
 from tidegate_operator.world import ObjectKey
 
 
@@ -19,6 +20,7 @@ def lower_routes(
     forms: Forms,
     judged: Mapping[ObjectKey, Judged],
     attachments: Attachments,
+    granted: Granted,
     past: Past,
     memo: Memo,
     out: Lowered,
@@ -32,9 +34,10 @@ def lower_routes(
     former = memo.routes
     for key, content in settled.contents.items():
         route = former.get(key)
-        if not stable or route is None or route.content is not content:
+        grants = granted.get(content.source.key, NO_GRANTS)
+        if not stable or route is None or route.content is not content or route.granted is not grants:
             attached = attachments.of(key.namespace, key.name)
-            route = _lower(content, backends, attached, route, present=judged[key].content is content)
+            route = _lower(content, backends, attached, grants, route, present=judged[key].content is content)
         lowered[key] = route
         out.entries[key] = route.entry
         if route.resolution.unresolved:
@@ -70,12 +73,18 @@ def _backends(forms: Forms) -> dict[str, BackendEntry | Absence]:
 
 
 def _lower(
-    content: RouteEntry, backends: Backends, attached: Attached, known: LoweredRoute | None, *, present: bool
+    content: RouteEntry,
+    backends: Backends,
+    attached: Attached,
+    granted: RouteGrants,
+    known: LoweredRoute | None,
+    *,
+    present: bool,
 ) -> LoweredRoute:
     names = known.backends if known is not None and known.content is content else _names(content)
     found = tuple([backends.get(name) for name in names])
     if known is not None and known.content is content and known.found == found:
-        if known.attached is attached or known.attached == attached:
+        if (known.attached is attached or known.attached == attached) and known.granted == granted:
             return known
         resolution = known.resolution
     else:
@@ -86,10 +95,12 @@ def _lower(
         policies=attached.policies,
         quotas=attached.quotas,
         unavailable=attached.unavailable,
+        subscribers=granted.subscribers,
+        grants=granted.grants,
     )
     if known is not None and known.entry == entry:
         entry = known.entry
-    return LoweredRoute(content, names, found, resolution, attached, entry)
+    return LoweredRoute(content, names, found, resolution, attached, granted, entry)
 
 
 def _resolve(content: RouteEntry, backends: Backends, *, present: bool) -> Resolution:

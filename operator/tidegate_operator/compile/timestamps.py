@@ -1,7 +1,7 @@
 """Times as the API writes them: RFC 3339 with an offset."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -22,3 +22,8 @@ def parse_timestamp(text: str) -> int:
         raise ValueError("this date or time of day does not exist: write RFC 3339, such as 2027-01-31T00:00:00Z") from (
             error
         )
+
+
+def format_timestamp(seconds: int) -> str:
+    """RFC 3339 in UTC of whole seconds since the epoch, as the API server writes times."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

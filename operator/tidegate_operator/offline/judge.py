@@ -29,7 +29,7 @@ _ANNOTATIONS_LIMIT = 256 * 1024
 def schema_problems(manifest: Manifest) -> list[Problem]:
     """What an API server with Tidegate's CRDs and strict field validation would refuse, in the order of lines.
 
-    Judges one of the five kinds or a Secret. References to other objects are not looked at.
+    Judges one of Tidegate's kinds or a Secret. References to other objects are not looked at.
     """
     if manifest.api_version != API_VERSION:
         whole = without_null_metadata({name: part for name, part in manifest.raw.items() if part is not None})

@@ -6,6 +6,7 @@ from tidegate_crds.v1alpha1.shapes import Placement, SecretKeyRef
 from tidegate_dataplane.snapshot.entries import SecretRef, Source, TargetKind, TargetRef
 from tidegate_operator.compile.durations import format_duration, parse_duration
 from tidegate_operator.compile.problems import Problems
+from tidegate_operator.compile.timestamps import parse_timestamp
 from tidegate_operator.world import Facts, Resource
 
 
@@ -40,6 +41,17 @@ def duration_within(text: str, field: str, problems: Problems, *, least: int, mo
     if not least <= value <= most:
         problems.add(field, f"must be between {format_duration(least)} and {format_duration(most)}")
     return value
+
+
+def moment(text: str | None, field: str, problems: Problems) -> int | None:
+    """Seconds since the epoch of an RFC 3339 time; notes a problem when it is none. None where nothing is written."""
+    if text is None:
+        return None
+    try:
+        return parse_timestamp(text)
+    except ValueError as error:
+        problems.add(field, str(error))
+        return None
 
 
 def target_refs(

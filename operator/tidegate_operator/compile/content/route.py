@@ -1,11 +1,13 @@
 """Own content of an AIRoute."""
 
-from tidegate_crds.v1alpha1.airoute import AIRouteSpec, Target
-from tidegate_dataplane.snapshot.entries import Operation, RetryOn, RouteEntry, TargetEntry
+from tidegate_crds.v1alpha1.airoute import AIRouteSpec, Plan, Target
+from tidegate_dataplane.snapshot.entries import Operation, PlanEntry, RetryOn, RouteEntry, TargetEntry
 from tidegate_operator.compile.content.fields import duration_within, placement_of, source_of
-from tidegate_operator.compile.durations import HOUR
+from tidegate_operator.compile.durations import DAY, HOUR
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.world import Facts, Resource
+
+_LONGEST_PERIOD = 31 * DAY
 
 
 def route_content(resource: Resource, spec: AIRouteSpec, facts: Facts, problems: Problems) -> RouteEntry:
@@ -27,6 +29,24 @@ def route_content(resource: Resource, spec: AIRouteSpec, facts: Facts, problems:
         retry_on=tuple(sorted(RetryOn(cause.value) for cause in spec.retry.conditions)),
         allowed_namespaces=tuple(sorted(spec.allowed_namespaces)),
         placement=placement_of(spec.placement),
+        plans=(
+            tuple(_plan(plan, at, problems) for at, plan in enumerate(spec.subscription.plans))
+            if spec.subscription
+            else None
+        ),
+    )
+
+
+def _plan(plan: Plan, position: int, problems: Problems) -> PlanEntry:
+    limit = plan.rate_limit
+    if limit is None:
+        return PlanEntry(name=plan.name)
+    field = f"spec.subscription.plans[{position}].rateLimit.period"
+    return PlanEntry(
+        name=plan.name,
+        requests=limit.requests,
+        period_ms=duration_within(limit.period, field, problems, least=1, most=_LONGEST_PERIOD),
+        burst=limit.burst if limit.burst is not None else limit.requests,
     )
 
 
