@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.reload import Outcome
-from tidegate_dataplane.settings import Address, Limits, Settings
+from tidegate_dataplane.settings import Address, AuditOptions, Limits, Settings
 from tidegate_dataplane.snapshot.bundle import Bundle
 
 ANY = Address("127.0.0.1", 0)
@@ -21,6 +21,7 @@ async def running(
     credentials: Mapping[str, bytes] | None = None,
     limits: Limits | None = None,
     audit: Path | None = None,
+    audit_options: AuditOptions | None = None,
     grace: float = 5.0,
     drain_delay: float = 0.0,
     snapshot_dir: Path | None = None,
@@ -32,6 +33,7 @@ async def running(
             admin_listen=ANY,
             limits=limits or Limits(),
             audit="" if audit is None else str(audit),
+            audit_options=audit_options or AuditOptions(),
             grace=grace,
             drain_delay=drain_delay,
             snapshot_dir=snapshot_dir,
