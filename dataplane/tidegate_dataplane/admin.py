@@ -13,6 +13,8 @@ from starlette.routing import Route
 
 from tidegate_dataplane.audit import AuditLog
 from tidegate_dataplane.authenticate.report import ProviderStatus
+from tidegate_dataplane.engine.explain import Explanation
+from tidegate_dataplane.engine.explain_text import render
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
@@ -100,7 +102,7 @@ class Admin:
         metrics: Metrics,
         sources: Callable[[], Iterable[SourceState]],
         draining: Callable[[], bool],
-        explain: Callable[[Runtime, bytes], object],
+        explain: Callable[[Runtime, bytes], Explanation],
         audit: AuditLog | None = None,
         identity_providers: Callable[[], tuple[ProviderStatus, ...]] = tuple,
     ) -> None:
@@ -215,7 +217,10 @@ class Admin:
             body = await request.body()
             if len(body) > _MAX_EXPLAIN_BYTES:
                 return _json(413, {"error": f"more than {_MAX_EXPLAIN_BYTES} bytes"})
-            return _json(200, self._explain(runtime, body))
+            explanation = self._explain(runtime, body)
+            if "text/plain" in request.headers.get("accept", ""):
+                return _text(200, render(explanation))
+            return _json(200, explanation)
         except ValueError as error:
             return _json(400, {"error": str(error)})
 

@@ -1,17 +1,20 @@
 """The attributes that an expression reads, with their values, in words for operators. Never a caller's secret."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from tidegate_dataplane.expressions import ExpressionError
-from tidegate_dataplane.expressions.environment import NOW
-from tidegate_dataplane.expressions.references import Read, find_references
+from tidegate_dataplane.expressions.environment import NOW, SAMPLES
 
 # Headers that carry a credential: an expression may look at them, an explanation never shows them.
 SECRET_HEADERS: Final = frozenset(
     {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie", "x-forwarded-client-cert"}
+)
+# A member of a variable, perhaps with a key: `consumer.attributes.x`, `request.headers['x']`, `'x' in token.claims`.
+_READ: Final = re.compile(
+    r"""(?:['"]([^'"]*)['"]\s+in\s+)?\b(now|[a-z]+)\b(?:\.([A-Za-z]+)(?:\.([A-Za-z_]\w*)(?!\w*\()|\[['"]([^'"]*)['"]\])?)?"""
 )
 _LONGEST: Final = 120
 _MOST: Final = 12
@@ -24,15 +27,30 @@ def attributes_of(source: str, variables: Mapping[str, Any]) -> str:
     return ", ".join(parts[:_MOST]) + rest
 
 
+class _Read(NamedTuple):
+    """A member of a variable that an expression names, and the key that it looks up there ("" = none)."""
+
+    root: str
+    member: str
+    key: str
+
+
 @lru_cache(maxsize=1024)
-def _reads(source: str) -> tuple[Read, ...]:
-    try:
-        return find_references(source).reads
-    except ExpressionError:
-        return ()
+def _reads(source: str) -> tuple[_Read, ...]:
+    """Every attribute once, in the order of naming; a map without a key only where no key of it is named."""
+    found: dict[_Read, None] = {}
+    for match in _READ.finditer(source):
+        before, root, member, dotted, quoted = match.groups()
+        if root == NOW:
+            found[_Read(NOW, "", "")] = None
+        elif member in SAMPLES.get(root, {}):
+            is_map = isinstance(SAMPLES[root][member], Mapping)
+            found[_Read(root, member, (quoted or before or dotted or "") if is_map else "")] = None
+    keyed = {(read.root, read.member) for read in found if read.key}
+    return tuple(read for read in found if read.key or (read.root, read.member) not in keyed)
 
 
-def _read(read: Read, variables: Mapping[str, Any]) -> Iterator[str]:
+def _read(read: _Read, variables: Mapping[str, Any]) -> Iterator[str]:
     if read.root == NOW:
         yield f"now = {datetime.fromtimestamp(int(variables[NOW]), UTC):%Y-%m-%dT%H:%M:%SZ}"
         return
@@ -40,16 +58,14 @@ def _read(read: Read, variables: Mapping[str, Any]) -> Iterator[str]:
     name = f"{read.root}.{read.member}"
     if not isinstance(value, Mapping):
         yield f"{name} = {_shown(value)}"
-        return
-    for key in sorted(value if read.keys is None else read.keys):
-        if key not in value:
-            yield f"{name}['{key}'] is absent"
-        elif read.member == "headers" and key in SECRET_HEADERS:
-            yield f"{name}['{key}'] is given"
-        else:
-            yield f"{name}['{key}'] = {_shown(value[key])}"
-    if read.keys is None and not value:
-        yield f"{name} is empty"
+    elif not read.key:
+        yield f"{name} holds {_shown(sorted(value))}"
+    elif read.key not in value:
+        yield f"{name}['{read.key}'] is absent"
+    elif read.key in SECRET_HEADERS:
+        yield f"{name}['{read.key}'] is given"
+    else:
+        yield f"{name}['{read.key}'] = {_shown(value[read.key])}"
 
 
 def _shown(value: object) -> str:

@@ -1,13 +1,16 @@
 """The explanation of a decision: the very decision that the proxy would obey, and every step that led to it."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decide import decide, decide_for
 from tidegate_dataplane.engine.decision import Denial, Step, methods_of
+from tidegate_dataplane.engine.identify import identify
+from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS, Remedy, Situation, find_remedies
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import Identity, Route
+from tidegate_dataplane.runtime.objects import NOBODY, Credential, Identity, Route
 
 
 class Limit(Struct, frozen=True, rename="camel"):
@@ -40,7 +43,24 @@ class Explanation(Struct, frozen=True, rename="camel"):
     targets: tuple[str, ...]
     limits: tuple[Limit, ...]
     steps: tuple[Step, ...]
-    remedies: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+
+
+def explain_with_remedies(
+    runtime: Runtime, call: Call, now: float, identity: Identity | None = None, *, evaluations: int = MAX_EVALUATIONS
+) -> Explanation:
+    """The same as `explain`, and for a refused call the smallest changes that would let it in.
+
+    `evaluations` bounds how many changes are tried: each costs as much as a decision or two.
+    """
+    explanation = explain(runtime, call, now, identity)
+    if identity is None:
+        found = identify(runtime, call.keys, now)
+        if isinstance(found, Denial):
+            return explanation  # whose key it may be is not told
+        identity = found.identity if isinstance(found, Credential) else NOBODY
+    remedies = find_remedies(runtime, Situation(call, identity, now), evaluations)
+    return replace(explanation, remedies=tuple(one.remedy for one in remedies))
 
 
 def explain(runtime: Runtime, call: Call, now: float, identity: Identity | None = None) -> Explanation:

@@ -7,8 +7,8 @@ from tidegate_dataplane.engine.decision import Denial, Step, Verdict
 from tidegate_dataplane.engine.explain import Explanation, Limit
 
 Places = Callable[[str, str], str]
-"""From an object (`AIPolicy team-a/chat`) and a rule of it ("" = the object itself) to where it stands
-(`policies.yaml:12`); "" when that is not known."""
+"""From an object (`AIPolicy team-a/chat`) and a rule or section of it to where it stands (`policies.yaml:12`); "" when
+that is not known."""
 
 MAX_LINE: Final = 512
 _WORDS: Final = {
@@ -26,9 +26,9 @@ def render(explanation: Explanation, places: Places | None = None) -> str:
         [_headline(explanation), *_context(explanation)],
         _titled("steps, in the order evaluated:", _steps(explanation.steps, find)),
         _titled("limits that count this call:", (_limit(one, find) for one in explanation.limits)),
-        _titled("targets, in the order of their tiers:", explanation.targets),
+        _titled("targets, in the order of their tiers:", explanation.targets if explanation.admitted else ()),
         _titled("shadow policies that would refuse it:", explanation.shadow),
-        _titled("to allow this call:", explanation.remedies),
+        _titled("to allow this call:", (f"- {one}" for one in explanation.remedies)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -95,7 +95,7 @@ def _steps(steps: Sequence[Step], find: Places) -> Iterator[str]:
         shadow = " [shadow: not obeyed]" if step.shadow else ""
         head = f"{number:>2}. {step.stage:<{width}}  {_WORDS[step.verdict]:<8}"
         yield f"{head}  {name}{generation}{shadow}".rstrip()
-        yield f"{' ' * (width + 6)}{step.saw}{_at(find(step.object, step.rule))}"
+        yield f"{' ' * (width + 6)}{step.saw}{_at(find(step.object, step.rule or step.stage))}"
 
 
 def _limit(limit: Limit, find: Places) -> str:

@@ -1,0 +1,1 @@
+"""Questions about a folder of manifests, answered by the engine that data planes run. No cluster, no network."""
