@@ -208,14 +208,15 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, failure: Failure) -> None:
         """Answer and close. After an answer has begun there is no room for another: then close only."""
         cycle = self._serving_cycle
-        if cycle is not None and cycle.response_started and (self._receiving or not cycle.response_complete):
+        in_body = self._receiving and not self._in_head
+        if cycle is not None and cycle.response_started and (in_body or not cycle.response_complete):
             self.transport.abort()
             return
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
         refusal = self._refusal_of(failure)
-        if cycle is not None and cycle is self.cycle and self._receiving and not self._in_head:
+        if in_body and cycle is not None and cycle is self.cycle:
             scope: Any = cycle.scope
             scope[REFUSAL] = refusal  # for the application, which accounts for it
         else:
