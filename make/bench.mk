@@ -13,6 +13,10 @@ bench-throughput: $(STAMP) ## one core, full policy, beside nginx (needs wrk and
 bench-size: $(STAMP) ## 5,000 routes and 20,000 consumers in one data plane
 	@$(BENCH).size $(BENCH_ARGS)
 
+.PHONY: bench-tls
+bench-tls: $(STAMP) ## requests and new connections: plain, TLS, client certificates (needs wrk and openssl)
+	@$(BENCH).tls $(BENCH_ARGS)
+
 .PHONY: bench-propagation
 bench-propagation: cluster-tools ## apply to enforced, at 1 and 3,000 routes, on a real API server
 	@$(BENCH).propagation $(BENCH_ARGS)
