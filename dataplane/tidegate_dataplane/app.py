@@ -10,11 +10,13 @@ from collections.abc import Mapping, MutableMapping
 from time import perf_counter
 from typing import Any
 
+from tidegate_dataplane.authenticate.authenticator import Authenticator
+from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Decision, Denial
-from tidegate_dataplane.engine.identify import identify
+from tidegate_dataplane.engine.introspecting import asked_about, asked_by_all
 from tidegate_dataplane.engine.path import LISTING, parse_path
 from tidegate_dataplane.errors import (
     API_ERROR,
@@ -31,14 +33,14 @@ from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome, Send
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.intake import CallerGone, Prompt, Receive, read_body, read_prompt
-from tidegate_dataplane.proxy.keys import presented_keys
+from tidegate_dataplane.proxy.keys import Presented, presented_keys
 from tidegate_dataplane.proxy.limits import failure_of
 from tidegate_dataplane.proxy.listing import list_models, listing_call
 from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.runtime.objects import NOBODY, Identity
+from tidegate_dataplane.runtime.objects import Identity
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.transport.connections import Connections
 
@@ -59,6 +61,8 @@ class Traffic:
         accounts: Accounts,
         metrics: Metrics,
         body_bytes: int,
+        authenticator: Authenticator,
+        behaviour: Behaviour,
         connections: Connections | None = None,
     ) -> None:
         self._reloader = reloader
@@ -70,6 +74,8 @@ class Traffic:
         self._metrics = metrics
         self._body_bytes = body_bytes
         self._connections = connections
+        self._authenticator = authenticator
+        self._behaviour = behaviour
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -110,36 +116,45 @@ class Traffic:
         if scope["method"] != wanted:
             message = f"{scope['method']} is not allowed here; use {wanted}."
             raise Failure(405, "method_not_allowed", message, headers=((b"allow", wanted.encode()),))
-        keys = presented_keys(exchange.headers)
+        presented = presented_keys(exchange.headers)
+        # Before the body is read: a wrong key costs us nothing more.
+        identity = self._authenticator.at_once(runtime, exchange, presented)
+        if identity is None:
+            identity = await self._authenticator.by_token(runtime, exchange, presented)
+        if isinstance(identity, Denial):
+            raise self._denied(exchange, Decision(identity), identity)
         if operation is LISTING:
-            await self._list(exchange, runtime, base, keys)
-            return
-        identity = self._identify(exchange, runtime, keys)
-        await self._infer(exchange, receive, runtime, base, operation, keys, identity)
+            await self._list(exchange, runtime, base, presented, identity)
+        else:
+            await self._infer(exchange, receive, runtime, base, operation, presented, identity)
 
-    async def _list(self, exchange: Exchange, runtime: Runtime, base: str, keys: tuple[str, ...]) -> None:
+    async def _list(
+        self, exchange: Exchange, runtime: Runtime, base: str, presented: Presented, identity: Identity | None
+    ) -> None:
         call = listing_call(
             host=exchange.host,
             path=exchange.path,
             base=base,
             headers=exchange.headers,
             address=exchange.address,
-            keys=keys,
+            peer=exchange.peer,
+            proxy_headers=exchange.proxy_headers,
         )
-        found = list_models(runtime, call, exchange.arrived)
+        identity = identity or await self._introspected(exchange, runtime, presented, asked_by_all(runtime))
+        found = list_models(runtime, call, identity, exchange.arrived)
         if isinstance(found, Denial):
             raise self._denied(exchange, Decision(found), found)
         await exchange.respond(200, [(b"content-type", b"application/json")], found)
 
-    def _identify(self, exchange: Exchange, runtime: Runtime, keys: tuple[str, ...]) -> Identity:
-        """Before the body is read: a wrong key costs us nothing more."""
-        found = identify(runtime, keys, exchange.arrived)
-        if isinstance(found, Denial):
-            raise self._denied(exchange, Decision(found), found)
-        if found is None:
-            return NOBODY
-        exchange.key_name = found.name
-        return found.identity
+    async def _introspected(
+        self, exchange: Exchange, runtime: Runtime, presented: Presented, among: frozenset[str]
+    ) -> Identity:
+        """An opaque token, now that it is known whom it is meant for."""
+        found = await self._authenticator.by_token(runtime, exchange, presented, among) if among else None
+        if isinstance(found, Identity):
+            return found
+        denial = found or denials.UNKNOWN_KEY
+        raise self._denied(exchange, Decision(denial), denial)
 
     async def _infer(
         self,
@@ -148,22 +163,28 @@ class Traffic:
         runtime: Runtime,
         base: str,
         operation: Operation,
-        keys: tuple[str, ...],
-        identity: Identity,
+        presented: Presented,
+        identity: Identity | None,
     ) -> None:
         exchange.operation = operation
         body = await read_body(receive, exchange.headers, self._body_bytes)
         exchange.bytes_in = len(body)
         prompt = exchange.prompt = read_prompt(body, operation)
         started = perf_counter()
-        call = _call(exchange, prompt, base, operation, keys)
-        decision = exchange.decision = decide_for(runtime, call, identity, exchange.arrived)
+        call = _call(exchange, prompt, base, operation, body)
+        if identity is None:
+            identity = await self._introspected(exchange, runtime, presented, asked_about(runtime, call))
+        decision = exchange.decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
+        if decision.risk is not None:
+            self._behaviour.learn(call, decision, exchange.arrived)
         if decision.denial is not None:
             exchange.decided_seconds = perf_counter() - started
             raise self._denied(exchange, decision, decision.denial)
         if self._audit_gate.closed:
             raise audit_unavailable()
         reservation = self._reserve(exchange, decision, call)
+        if decision.grant:
+            self._behaviour.use(decision.grant, exchange.arrived)
         exchange.decided_seconds = perf_counter() - started
         try:
             await self._forward(exchange, prompt, operation, decision, call.prompt_tokens)
@@ -214,7 +235,7 @@ class Traffic:
 _SOON = ((b"retry-after", b"1"),)
 
 
-def _call(exchange: Exchange, prompt: Prompt, base: str, operation: Operation, keys: tuple[str, ...]) -> Call:
+def _call(exchange: Exchange, prompt: Prompt, base: str, operation: Operation, body: bytes) -> Call:
     return Call(
         host=exchange.host,
         path=exchange.path,
@@ -223,7 +244,9 @@ def _call(exchange: Exchange, prompt: Prompt, base: str, operation: Operation, k
         model=prompt.model,
         headers=exchange.headers,
         address=exchange.address,
-        keys=keys,
+        peer=exchange.peer,
+        proxy_headers=exchange.proxy_headers,
+        body=body,
         body_bytes=prompt.body_bytes,
         prompt_tokens=estimate_input(prompt.prompt_bytes),
         max_output_tokens=reserve_output(operation, prompt.max_output, prompt.choices),

@@ -11,8 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from tidegate_dataplane.admin import Admin
 from tidegate_dataplane.app import Traffic
 from tidegate_dataplane.audit import open_log
+from tidegate_dataplane.authenticate.authenticator import Authenticator
+from tidegate_dataplane.authenticate.failures import FailureLimiter
 from tidegate_dataplane.authenticate.report import families, statuses
 from tidegate_dataplane.authenticate.tokens import Tokens
+from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.ledger.memory import MemoryLedger
 from tidegate_dataplane.listener import Listener
@@ -58,6 +61,7 @@ class DataPlane:
         self.credentials = Credentials()
         self._client = UpstreamClient()
         self.tokens = Tokens(self._client, self.credentials)
+        self.behaviour = Behaviour()
         self._providers: Providers | None = None
         self._audit = (
             open_log(settings.audit, settings.audit_options, gateway=settings.gateway) if settings.audit else None
@@ -179,6 +183,7 @@ class DataPlane:
 
     def _make_traffic(self) -> Traffic:
         limits = self._settings.limits
+        failures = FailureLimiter(self._settings.failures_per_address, self._settings.failures_per_prefix)
         return Traffic(
             reloader=self.reloader,
             ledger=self.ledger,
@@ -187,6 +192,8 @@ class DataPlane:
             accounts=self._accounts,
             metrics=self.metrics,
             body_bytes=limits.body_bytes,
+            authenticator=Authenticator(self.tokens, failures, self.behaviour),
+            behaviour=self.behaviour,
             connections=self._make_connections(),
         )
 

@@ -1,8 +1,8 @@
 """The decision about a call: pure, the same for the proxy and for `explain`.
 
 The order is the one that tells a caller least: who is it, which route, may its namespace know the route, is the route
-in order, is its way of authentication accepted, may calls come from its address, do the rules let it in, is there a
-backend. Whether its key has leaked comes before all that the route says.
+in order, is its way of authentication accepted, may calls come from its address, has it subscribed, do the rules let
+it in, is there a backend. Whether its key has leaked comes before all that the route says.
 """
 
 from tidegate_dataplane.engine import denials
@@ -14,6 +14,8 @@ from tidegate_dataplane.engine.decision import Decision, Denial, Step, Verdict
 from tidegate_dataplane.engine.gates import first_closed, passes, proven_for
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.network import leaked, note_leaks, note_networks, refused
+from tidegate_dataplane.engine.risk import UNSEEN, UNWEIGHED, Observed, weigh
+from tidegate_dataplane.engine.subscribe import unsubscribed
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, RuleRef
 
@@ -33,10 +35,15 @@ def decide(runtime: Runtime, call: Call, now: float, trace: list[Step] | None = 
 
 
 def decide_for(
-    runtime: Runtime, call: Call, identity: Identity, now: float, trace: list[Step] | None = None
+    runtime: Runtime,
+    call: Call,
+    identity: Identity,
+    now: float,
+    trace: list[Step] | None = None,
+    observed: Observed = UNSEEN,
 ) -> Decision:
     """The rest of `decide`, for a caller that is identified (or NOBODY); the proxy asks that before it reads the
-    body."""
+    body. `observed` is what was seen of callers before, for policies that weigh risk."""
     consumer = identity.consumer
     if trace is not None:
         _note_identity(trace, identity)
@@ -60,9 +67,12 @@ def decide_for(
     denial, allowed = judge(subject, trace)
     if denial is not None:
         return Decision(denial, route, consumer, identity)
-    shadow = _NO_SHADOW if route.shadow is None else _shadow(route.shadow, subject, trace)
+    weighed = weigh(subject, observed, trace) if route.guard.risks else UNWEIGHED
+    if weighed.denial is not None:
+        return Decision(weighed.denial, route, consumer, identity, risk=weighed.risk)
+    shadow = _NO_SHADOW if route.shadow is None else _shadow(route.shadow, subject, observed, trace)
     wanted = demands(runtime, route, consumer, call.address)
-    return Decision(None, route, consumer, identity, allowed, shadow, wanted)
+    return Decision(None, route, consumer, identity, allowed, shadow, wanted, weighed.risk, weighed.grant)
 
 
 def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | None, RuleRef | None]:
@@ -72,6 +82,8 @@ def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | N
     denial = denial or _entrance(subject, trace)
     if denial is None and route.guard.networks:
         denial = _distance(subject, trace)
+    if denial is None and route.subscriptions is not None:
+        denial = unsubscribed(subject, route.subscriptions, trace)
     if denial is not None:
         return denial, None
     ruling = authorize(route.guard, subject, trace)
@@ -124,7 +136,7 @@ def _entrance(subject: Subject, trace: list[Step] | None) -> Denial | None:
     return None if accepted else denials.method_not_accepted(closed)
 
 
-def _shadow(guard: Guard, subject: Subject, trace: list[Step] | None) -> tuple[RuleRef, ...]:
+def _shadow(guard: Guard, subject: Subject, observed: Observed, trace: list[Step] | None) -> tuple[RuleRef, ...]:
     """What the Shadow policies would have refused by, had they been enforced."""
     identity, address, lists = subject.identity, subject.call.address, subject.lists
     if trace is not None:
@@ -143,6 +155,9 @@ def _shadow(guard: Guard, subject: Subject, trace: list[Step] | None) -> tuple[R
         if not passes(gate, guard, identity)
     ]
     refusals += [one.ref for one in found if one is not None]
+    too_risky = weigh(subject, observed, trace, shadow=True).denial if guard.risks else None
+    if too_risky is not None and too_risky.rule is not None:
+        refusals.append(too_risky.rule)
     return tuple(refusals) if ruled_out is None else (*refusals, ruled_out)
 
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime.objects import Consumer, Identity, Route, RuleRef
+from tidegate_dataplane.snapshot.entries import Method
 
 
 class Verdict(StrEnum):
@@ -67,6 +68,7 @@ class Decision(Struct, frozen=True, gc=False):
     mappings add, the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
     in, if one was needed. `shadow` names the rules of Shadow policies that would have refused. `demands` goes to the
     ledger. `risk` is None where no policy weighs it; `grant` is the approved request that this call uses up.
+    `plan` and `subscription` (its key) are what the consumer has subscribed to, "" where the route asks for none.
     """
 
     denial: Denial | None
@@ -83,6 +85,11 @@ class Decision(Struct, frozen=True, gc=False):
 def methods_of(identity: Identity | None) -> str:
     """How a caller proved who it is, such as `JWT+MTLS`; "" when it was not asked."""
     return "+".join(sorted(identity.methods)) if identity is not None else ""
+
+
+def key_name(identity: Identity | None) -> str:
+    """The name of the API key among what proved the caller; "" when there was none."""
+    return identity.names[0] if identity is not None and Method.API_KEY in identity.methods and identity.names else ""
 
 
 class Step(Struct, frozen=True):

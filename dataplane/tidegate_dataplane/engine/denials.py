@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.ledger.demand import Excess
-from tidegate_dataplane.runtime.objects import Gate, Route, RuleRef
+from tidegate_dataplane.runtime.objects import Gate, Route, RuleRef, Subscriber, Subscriptions
 
 _AUTHENTICATION: Final = "authentication_error"
 _PERMISSION: Final = "permission_error"
@@ -119,6 +119,23 @@ def forbidden(rule: RuleRef) -> Denial:
     else:
         message = f"No rule of {rule} allows this call: ask the policy's owner if you need access."
     return Denial(403, "permission_denied", _PERMISSION, message, rule=rule)
+
+
+def subscription_required(route: Route, subscriptions: Subscriptions, ended: Subscriber | None) -> Denial:
+    """`ended` is a subscription that the caller had, if any."""
+    if ended is not None:
+        message = (
+            f"The subscription {ended.subscription} to {route.ref} has ended: set a later notAfter in it or in its "
+            "approval, whichever ends first."
+        )
+    else:
+        plans = subscriptions.plans
+        choice = f"the plan {plans[0]}" if len(plans) == 1 else f"one of the plans {', '.join(plans)}"
+        message = (
+            f"{route.ref} needs an approved subscription: create an AISubscription to it with {choice}, "
+            "and ask the owner of the route to approve it."
+        )
+    return Denial(403, "subscription_required", _PERMISSION, message, rule=route.ref)
 
 
 def policy_unavailable(route: Route) -> Denial:

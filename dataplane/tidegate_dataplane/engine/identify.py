@@ -10,6 +10,11 @@ from tidegate_dataplane.runtime.credentials import find
 from tidegate_dataplane.runtime.objects import Credential
 
 
+def is_key(runtime: Runtime, text: str) -> bool:
+    """Whether this is some consumer's API key, in force or not."""
+    return find(runtime.credentials, sha256(text.encode("utf-8", "surrogatepass")).digest()) is not None
+
+
 def identify(runtime: Runtime, keys: tuple[str, ...], now: float) -> Credential | Denial | None:
     """The credential that was presented, why it is refused, or None when there is none."""
     if not keys:

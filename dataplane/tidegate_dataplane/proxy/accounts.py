@@ -6,7 +6,7 @@ from time import perf_counter
 
 from tidegate_dataplane.audit import AuditGate, AuditLog, AuditRecord, AuditTarget, AuditTokens
 from tidegate_dataplane.audit.record import MAX_HOST, MAX_PATH
-from tidegate_dataplane.engine.decision import methods_of
+from tidegate_dataplane.engine.decision import key_name, methods_of
 from tidegate_dataplane.errors import Refusal
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
@@ -109,7 +109,7 @@ class Accounts:
             bytes_out=exchange.bytes_out,
             code=exchange.code,
             consumer="" if consumer is None else consumer.key,
-            key=exchange.key_name,
+            key=key_name(identity),
             credentials=() if identity is None else identity.names,
             address=exchange.address,
             host=exchange.host[:MAX_HOST],

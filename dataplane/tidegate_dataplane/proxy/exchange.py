@@ -51,7 +51,6 @@ class Exchange:
     operation: Operation | None = None
     prompt: Prompt | None = None
     decision: Decision | None = None
-    key_name = ""
     revision = 0
     rule: RuleRef | None = None
     target: Target | None = None

@@ -1,0 +1,152 @@
+"""Who calls, from everything that a request shows: key, token, client certificate.
+
+API keys, certificates and tokens that are known already cost no wait. A new token waits for its verification. An
+opaque token is shown only to the introspection endpoints of the route that it is meant for, so it waits until the
+route is known: whoever runs an endpoint learns what it is asked about.
+"""
+
+from collections.abc import Collection
+from hashlib import sha256
+from typing import Final
+
+from tidegate_dataplane.authenticate.failures import FAILURE_CODES, FailureLimiter, too_many_failures
+from tidegate_dataplane.authenticate.refusal import Reason, Refusal
+from tidegate_dataplane.authenticate.tokens import Tokens
+from tidegate_dataplane.authenticate.verified import Verified
+from tidegate_dataplane.behaviour import Behaviour
+from tidegate_dataplane.engine import denials
+from tidegate_dataplane.engine.decision import Denial
+from tidegate_dataplane.engine.identify import identify, is_key
+from tidegate_dataplane.engine.prove import CertificateProof, TokenProof, prove
+from tidegate_dataplane.proxy.exchange import Exchange
+from tidegate_dataplane.proxy.keys import Presented
+from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.runtime.objects import NOBODY, Identity
+from tidegate_dataplane.snapshot.entries import Method, TokenKind
+from tidegate_dataplane.transport.certificate import ClientCertificate
+
+_REMEMBERED: Final = 16_384
+# What an introspection endpoint may know more about.
+_NOT_SIGNED: Final = frozenset({Reason.MALFORMED, Reason.WRONG_ISSUER})
+_DOTS: Final = 2  # of a signed JWT in compact form (RFC 7515, section 3.1)
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+class Authenticator:
+    """Belongs to one event loop. Failures are limited, and remembered for those who weigh risk."""
+
+    def __init__(self, tokens: Tokens, failures: FailureLimiter, behaviour: Behaviour) -> None:
+        self._tokens = tokens
+        self._failures = failures
+        self._behaviour = behaviour
+        self._identities: dict[int, tuple[Verified, Runtime, Identity | Denial]] = {}
+
+    def at_once(self, runtime: Runtime, exchange: Exchange, presented: Presented) -> Identity | Denial | None:
+        """Who calls, or why it is refused; None when `by_token` must be asked."""
+        if exchange.certificate is not None or runtime.providers:
+            return self._with_all(runtime, exchange, presented)
+        found = identify(runtime, presented.all, exchange.arrived)
+        if found is None:
+            return NOBODY
+        return self._failed(found, exchange, presented) if isinstance(found, Denial) else found.identity
+
+    async def by_token(
+        self, runtime: Runtime, exchange: Exchange, presented: Presented, among: Collection[str] = _NONE
+    ) -> Identity | Denial | None:
+        """The same, after waiting for a verification. `among` are the keys of the providers whose introspection
+        endpoints may be asked; None when others might know the token."""
+        wait = self._failures.address_limited(exchange.address, exchange.arrived)
+        if wait is not None:
+            return too_many_failures(wait)
+        result = await self._tokens.verify(presented.bearer, exchange.arrived, among)
+        others = not among and bool(runtime.providers.introspecting)
+        if others and isinstance(result, Refusal) and result.reason in _NOT_SIGNED:
+            return None
+        return self._told(runtime, exchange, presented, result)
+
+    def _with_all(self, runtime: Runtime, exchange: Exchange, presented: Presented) -> Identity | Denial | None:
+        bearer, now = presented.bearer, exchange.arrived
+        found = identify(runtime, presented.all, now)
+        if isinstance(found, Denial):
+            if not bearer or not runtime.providers or is_key(runtime, bearer):
+                return self._failed(found, exchange, presented)
+            # The bearer may be a token; then only what stands in other headers is a key.
+            known = self._tokens.cached(bearer, now, _NONE)
+            return None if known is None else self._told(runtime, exchange, presented, known)
+        if exchange.certificate is None:
+            return NOBODY if found is None else found.identity
+        proved = prove(runtime, found, None, _proof_of(exchange.certificate))
+        return self._failed(proved, exchange, presented) if isinstance(proved, Denial) else proved
+
+    def _told(
+        self, runtime: Runtime, exchange: Exchange, presented: Presented, result: Verified | Refusal
+    ) -> Identity | Denial:
+        if isinstance(result, Refusal):
+            return self._failed(_denial_of(result, presented.bearer), exchange, presented)
+        if exchange.certificate is None and not presented.keys:
+            identity = self._holder(runtime, presented.bearer, result)
+        else:
+            key = identify(runtime, presented.keys, exchange.arrived)
+            if isinstance(key, Denial):
+                return self._failed(key, exchange, presented)
+            proof = None if exchange.certificate is None else _proof_of(exchange.certificate)
+            identity = prove(runtime, key, _token_proof(presented.bearer, result), proof)
+        return self._failed(identity, exchange, presented) if isinstance(identity, Denial) else identity
+
+    def _holder(self, runtime: Runtime, bearer: str, verified: Verified) -> Identity | Denial:
+        """The same token stands for the same consumer as long as the Runtime is the same."""
+        known = self._identities.get(id(verified))
+        if known is not None and known[0] is verified and known[1] is runtime:
+            return known[2]
+        identity = prove(runtime, None, _token_proof(bearer, verified), None)
+        if len(self._identities) >= _REMEMBERED:
+            self._identities.clear()
+        self._identities[id(verified)] = (verified, runtime, identity)
+        return identity
+
+    def _failed(self, denial: Denial, exchange: Exchange, presented: Presented) -> Denial:
+        if denial.code in FAILURE_CODES and presented.all:
+            self._behaviour.failed(exchange.address, exchange.arrived)
+        return self._failures.answer(denial, exchange.address, presented.all, exchange.arrived)
+
+
+def _denial_of(refusal: Refusal, bearer: str) -> Denial:
+    if refusal.reason in _NOT_SIGNED and bearer.count(".") != _DOTS:
+        return denials.UNKNOWN_KEY  # more likely a key with a typing error than a token
+    if refusal.retry_after:
+        return denials.identity_provider_unavailable(refusal.message, refusal.retry_after)
+    return denials.invalid_token(refusal.message)
+
+
+def _proof_of(certificate: ClientCertificate) -> CertificateProof:
+    forms = [("subject", certificate.subject), ("fingerprint", certificate.fingerprint)]
+    forms += [("uri", uri) for uri in certificate.uris]
+    forms += [("dns", name) for name in certificate.dns]
+    return CertificateProof(tuple(form for form in forms if form[1]))
+
+
+def _token_proof(bearer: str, verified: Verified) -> TokenProof:
+    claims = dict(verified.claims)
+    return TokenProof(
+        method=Method.JWT if verified.kind is TokenKind.JWT else Method.INTROSPECTION,
+        issuer=verified.issuer if verified.kind is TokenKind.JWT else "",
+        claims=claims,
+        variables={
+            "issuer": verified.issuer,
+            "subject": verified.subject,
+            "acr": _text(claims.get("acr")),
+            "authTime": _seconds(claims.get("auth_time")),
+            "claims": claims,
+        },
+        accepted=verified.accepted,
+        digest=sha256(bearer.encode("utf-8", "surrogatepass")).digest()[:16],
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(value: object) -> int:
+    """0 when it was not said."""
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else 0

@@ -1,0 +1,143 @@
+"""From what a caller has proved to who it is: key, token and certificate together, all of one consumer.
+
+A provider vouches for consumers of its own namespace only, unless its policy is the gateway's: a tenant that trusts an
+issuer of its own cannot make itself a neighbour's consumer. A token that no AIConsumer claims stands for a consumer
+only where a provider's mapping names it, and then only providers that name the same one vouch for it. Consumers of
+several tenants may claim one token or certificate; each route takes the one that it may know, so that no tenant can
+take another's callers away.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tidegate_dataplane.engine import denials
+from tidegate_dataplane.engine.decision import Denial
+from tidegate_dataplane.engine.mapping import claims_of, mapped_consumer
+from tidegate_dataplane.runtime.build import Runtime
+from tidegate_dataplane.runtime.objects import (
+    NO_TOKEN,
+    NOBODY,
+    Claims,
+    Consumer,
+    Credential,
+    Identity,
+    Provider,
+)
+from tidegate_dataplane.snapshot.entries import Method
+
+_BY_CERTIFICATE: Final = frozenset({Method.MTLS})
+
+
+class TokenProof(Struct, frozen=True, eq=False):
+    """A token that the providers with the keys `accepted` take. `variables` are its members as expressions see them,
+    `digest` the first 16 bytes of its SHA-256. `issuer` is "" for one that was introspected."""
+
+    method: Method
+    issuer: str
+    claims: dict[str, object]
+    variables: dict[str, object]
+    accepted: frozenset[str]
+    digest: bytes
+
+
+class CertificateProof(Struct, frozen=True, eq=False):
+    """A client certificate that was verified: the forms and values by which consumers name it."""
+
+    forms: tuple[tuple[str, str], ...]
+
+
+def prove(
+    runtime: Runtime, key: Credential | None, token: TokenProof | None, certificate: CertificateProof | None
+) -> Identity | Denial:
+    """Who calls. A certificate that no consumer names proves nothing; a key or token must stand for somebody."""
+    found: list[dict[str, Identity]] = [] if key is None else [{key.consumer.key: key.identity}]
+    if token is not None:
+        holders = holders_of_token(runtime, token)
+        if not holders:
+            return denials.UNKNOWN_TOKEN
+        found.append(holders)
+    if certificate is not None and (holders := holders_of_certificate(runtime, certificate)):
+        found.append(holders)
+    if not found:
+        return NOBODY
+    return _agreed(found)
+
+
+def _agreed(found: list[dict[str, Identity]]) -> Identity | Denial:
+    """The consumers that everything presented may stand for, those that came first before the others."""
+    first, *rest = found
+    together = [
+        _together([one, *(other[name] for other in rest)])
+        for name, one in first.items()
+        if all(name in other for other in rest)
+    ]
+    if not together:
+        return denials.DIFFERENT_CONSUMERS
+    active = [one for one in together if not one.consumer.entry.suspended]
+    if not active:
+        return denials.SUSPENDED
+    return active[0] if len(active) == 1 else replace(active[0], alternatives=tuple(active[1:]))
+
+
+def _together(found: list[Identity]) -> Identity:
+    if len(found) == 1:
+        return found[0]
+    token = next((one for one in found if one.vouchers), found[0])
+    return replace(
+        token,
+        methods=frozenset[Method]().union(*(one.methods for one in found)),
+        names=tuple(name for one in found for name in one.names),
+        digests=tuple(digest for one in found for digest in one.digests),
+        resolved={},
+    )
+
+
+def holders_of_certificate(runtime: Runtime, proof: CertificateProof) -> dict[str, Identity]:
+    """All consumers that name the certificate, by key, the oldest first."""
+    return {
+        match.consumer.key: Identity(match.consumer, _BY_CERTIFICATE, (match.name,), token=NO_TOKEN)
+        for match in runtime.matches.of_certificate(proof.forms)
+    }
+
+
+def holders_of_token(runtime: Runtime, proof: TokenProof) -> dict[str, Identity]:
+    """All consumers that the token may stand for, by key: declared ones, the oldest first, then mapped ones.
+
+    Where an AIConsumer of a namespace claims the token, no mapping makes another consumer of that namespace of it.
+    """
+    providers = [runtime.providers.by_key[key] for key in sorted(proof.accepted) if key in runtime.providers.by_key]
+    holders: dict[str, Identity] = {}
+    for match in runtime.matches.of_token(proof.issuer, proof.claims):
+        vouchers = [one for one in providers if one.everywhere or one.namespace == match.consumer.namespace]
+        if vouchers and match.consumer.key not in holders:
+            holders[match.consumer.key] = _identity(proof, match.name, match.consumer, vouchers)
+    declared = {one.consumer.namespace for one in holders.values()}
+    for consumer, vouchers in _mapped(providers, proof):
+        if consumer.namespace not in declared:
+            holders[consumer.key] = _identity(proof, "", consumer, vouchers)
+    return holders
+
+
+def _mapped(providers: Iterable[Provider], proof: TokenProof) -> Iterable[tuple[Consumer, list[Provider]]]:
+    named: dict[str, tuple[Consumer, list[Provider]]] = {}
+    for provider in providers:
+        consumer = mapped_consumer(provider, proof.variables)
+        if consumer is not None:
+            named.setdefault(consumer.key, (consumer, []))[1].append(provider)
+    return named.values()
+
+
+def _identity(proof: TokenProof, name: str, consumer: Consumer, vouchers: list[Provider]) -> Identity:
+    claims: dict[str, Claims] = {one.key: claims_of(one, proof.variables) for one in vouchers if one.entry.mapping}
+    return Identity(
+        consumer=consumer,
+        methods=frozenset({proof.method}),
+        names=(name,) if name else (),
+        digests=(proof.digest,),
+        vouchers=frozenset(one.key for one in vouchers),
+        claims=claims,
+        token=proof.variables,
+    )
