@@ -7,22 +7,28 @@ from typing import Final
 from tidegate_dataplane.ledger.demand import MEASURES, Demand, Measure
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.lower import SEPARATOR
-from tidegate_dataplane.runtime.objects import Bucket, Consumer, Quota, QuotaLimit, Route
+from tidegate_dataplane.runtime.objects import Bucket, Consumer, Plan, Quota, QuotaLimit, Route
 from tidegate_dataplane.snapshot.entries import QuotaScope, RateLimitScope, Unit
 
 # Plans are remembered by (route, consumer); when there are too many, all are forgotten and worked out again.
 MAX_PLANS: Final = 16_384
 
 
-def demands(runtime: Runtime, route: Route, consumer: Consumer, address: str) -> tuple[Demand, ...]:
-    """Enforced and shadow demands of a call, those of Shadow policies marked as such."""
+def demands(
+    runtime: Runtime, route: Route, consumer: Consumer, address: str, subscribed: Plan | None = None
+) -> tuple[Demand, ...]:
+    """Enforced and shadow demands of a call, those of Shadow policies marked as such; `subscribed` adds its own."""
     plans = runtime.plans
     name = route.key + SEPARATOR + consumer.key
+    if subscribed is not None:
+        name += SEPARATOR + subscribed.name
     plan = plans.get(name)
     if plan is None:
         if len(plans) >= MAX_PLANS:
             plans.clear()
         plan = plans[name] = _plan(route, consumer)
+        if subscribed is not None and subscribed.bucket is not None:
+            plan = plans[name] = (_bucket_demand(subscribed.bucket, consumer.key), *plan)
     by_address = _address_buckets(route)
     if not by_address:
         return plan

@@ -13,7 +13,7 @@ from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Step, Verdict
 from tidegate_dataplane.expressions import EvaluationError, Program
 from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
-from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef
+from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef, Subscriber
 from tidegate_dataplane.snapshot.entries import Effect
 
 
@@ -27,6 +27,12 @@ class Subject(Struct, gc=False):
     now: float
     lists: Lists = NO_LISTS
     made: dict[str, Any] | None = None
+    subscription: Subscriber | None = None
+
+    @property
+    def plan(self) -> str:
+        """The plan that the consumer has subscribed to, "" where none is needed."""
+        return "" if self.subscription is None else self.subscription.plan.name
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -42,7 +48,7 @@ class Subject(Struct, gc=False):
                     "address": call.address,
                     "bodyBytes": call.body_bytes,
                 },
-                "consumer": self.consumer.variables,
+                "consumer": {**self.consumer.variables, "plan": self.plan},
                 "token": self.identity.token,
                 "route": self.route.variables,
                 "now": self.now,

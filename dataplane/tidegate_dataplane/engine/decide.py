@@ -66,13 +66,15 @@ def decide_for(
     subject = Subject(call, route, consumer, identity, now, runtime.lists)
     denial, allowed = judge(subject, trace)
     if denial is not None:
-        return Decision(denial, route, consumer, identity)
+        return Decision(denial, route, consumer, identity, subscribed=subject.subscription)
     weighed = weigh(subject, observed, trace) if route.guard.risks else UNWEIGHED
     if weighed.denial is not None:
-        return Decision(weighed.denial, route, consumer, identity, risk=weighed.risk)
+        return Decision(weighed.denial, route, consumer, identity, risk=weighed.risk, subscribed=subject.subscription)
     shadow = _NO_SHADOW if route.shadow is None else _shadow(route.shadow, subject, observed, trace)
-    wanted = demands(runtime, route, consumer, call.address)
-    return Decision(None, route, consumer, identity, allowed, shadow, wanted, weighed.risk, weighed.grant)
+    subscribed = subject.subscription
+    wanted = demands(runtime, route, consumer, call.address, None if subscribed is None else subscribed.plan)
+    risk, grant = weighed.risk, weighed.grant
+    return Decision(None, route, consumer, identity, allowed, shadow, wanted, risk, grant, subscribed)
 
 
 def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | None, RuleRef | None]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from tidegate_dataplane.ledger.demand import Demand
-from tidegate_dataplane.runtime.objects import Consumer, Identity, Route, RuleRef
+from tidegate_dataplane.runtime.objects import Consumer, Identity, Route, RuleRef, Subscriber
 from tidegate_dataplane.snapshot.entries import Method
 
 
@@ -68,7 +68,7 @@ class Decision(Struct, frozen=True, gc=False):
     mappings add, the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
     in, if one was needed. `shadow` names the rules of Shadow policies that would have refused. `demands` goes to the
     ledger. `risk` is None where no policy weighs it; `grant` is the approved request that this call uses up.
-    `plan` and `subscription` (its key) are what the consumer has subscribed to, "" where the route asks for none.
+    `subscribed` is what the consumer has subscribed to, None where the route asks for no subscription.
     """
 
     denial: Denial | None
@@ -80,6 +80,17 @@ class Decision(Struct, frozen=True, gc=False):
     demands: tuple[Demand, ...] = ()
     risk: Risk | None = None
     grant: str = ""
+    subscribed: Subscriber | None = None
+
+    @property
+    def plan(self) -> str:
+        """The plan under which the consumer calls; "" for none."""
+        return "" if self.subscribed is None else self.subscribed.plan.name
+
+    @property
+    def subscription(self) -> str:
+        """The key of the AISubscription that lets the consumer call; "" for none."""
+        return "" if self.subscribed is None else self.subscribed.subscription
 
 
 def methods_of(identity: Identity | None) -> str:

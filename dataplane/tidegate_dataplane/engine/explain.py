@@ -29,7 +29,7 @@ class Explanation(Struct, frozen=True, rename="camel"):
     """A decision for people and programs to read (JSON by `msgspec.json.encode`).
 
     Objects are written `Kind namespace/name`; keys of callers never appear. `remedies` are the smallest changes that
-    would let a refused call in, when they were asked for.
+    would let a refused call in, when they were asked for. `plan` and `subscription` are "" where none is needed.
     """
 
     revision: int
@@ -44,6 +44,8 @@ class Explanation(Struct, frozen=True, rename="camel"):
     limits: tuple[Limit, ...]
     steps: tuple[Step, ...]
     remedies: tuple[Remedy, ...] = ()
+    plan: str = ""
+    subscription: str = ""
 
 
 def explain_with_remedies(
@@ -82,6 +84,8 @@ def explain(runtime: Runtime, call: Call, now: float, identity: Identity | None 
         targets=_targets(decision.route) if decision.route else (),
         limits=tuple(_limit(demand) for demand in decision.demands),
         steps=tuple(steps),
+        plan=decision.plan,
+        subscription=f"AISubscription {decision.subscription}" if decision.subscription else "",
     )
 
 

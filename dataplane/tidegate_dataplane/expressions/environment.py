@@ -11,7 +11,11 @@ SAMPLES: Final[dict[str, dict[str, object]]] = {
         "path": "/v1/chat/completions",
         "host": "ai.example.com",
         "headers": {},
+        # Who calls, as far as trusted proxies can tell; `peer` is the other end of the connection itself.
         "address": "192.0.2.1",
+        "peer": "192.0.2.1",
+        # Headers, but only of requests that a trusted proxy sent: what it says of the caller's device and network.
+        "proxyHeaders": {},
         "bodyBytes": 600,
     },
     "consumer": {
@@ -20,15 +24,42 @@ SAMPLES: Final[dict[str, dict[str, object]]] = {
         "type": "Application",
         "team": "search",
         "tier": "premium",
-        "roles": ["inference"],
+        # The plan that it has subscribed to on this route; "" where the route asks for no subscription.
+        "plan": "basic",
+        "roles": ("inference",),
         "attributes": {},
+        "methods": ("APIKey",),
     },
+    # Of the token that the caller sent, if any: empty texts and no claims when there is none. `authTime` is a
+    # timestamp (of seconds since the epoch in the variables), 1970-01-01T00:00:00Z when the token does not say.
+    "token": {"issuer": "https://idp.example.com", "subject": "app-42", "acr": "", "authTime": 0, "claims": {}},
     "route": {"name": "chat", "namespace": "team-a"},
+    # A target's backend, and the model it is asked for: a rule that reads these decides target by target.
+    "backend": {
+        "name": "openai-eu",
+        "namespace": "team-a",
+        "provider": "OpenAI",
+        "model": "gpt-4o-mini",
+        "version": "2024-07-18",
+        "cloud": "azure",
+        "region": "westeurope",
+        "jurisdiction": "EU",
+    },
 }
 SAMPLE_NOW: Final = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 NOW: Final = "now"
-ROOTS: Final = frozenset({*SAMPLES, NOW})
-MAPS: Final = frozenset({("request", "headers"), ("consumer", "attributes")})
+BACKEND: Final = "backend"
+RULE_ROOTS: Final = frozenset({*SAMPLES, NOW})
+MAPPING_ROOTS: Final = frozenset({"token"})
+MAPS: Final = frozenset(
+    {("request", "headers"), ("request", "proxyHeaders"), ("consumer", "attributes"), ("token", "claims")}
+)
+LOWER_CASE_KEYS: Final = frozenset({("request", "headers"), ("request", "proxyHeaders")})
+# What a key of this map holds may be of any JSON type.
+CLAIMS: Final = ("token", "claims")
+TIMES: Final = frozenset({("token", "authTime")})
+# What a claim may hold; an expression is right when it has a value for one of these.
+CLAIM_SAMPLES: Final[tuple[object, ...]] = ("1", ["1"], 1, True, {}, [{}], 1.5)
 
 MACROS: Final = frozenset({"all", "exists", "exists_one", "map", "filter"})
 # Accessors of timestamps; with a time zone they are ours (see clock.py).
@@ -46,9 +77,11 @@ CLOCK: Final = frozenset(
         "getMilliseconds",
     }
 )
+# Ours: `request.address.inNetwork('10.0.0.0/8')` (see networks.py).
+IN_NETWORK: Final = "inNetwork"
 FUNCTIONS: Final = MACROS | CLOCK | {
     "has", "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "bytes",
-    "timestamp", "duration", "type", "dyn",
+    "timestamp", "duration", "type", "dyn", IN_NETWORK,
 }  # fmt: skip
 # Names of types, as in `type(x) == string`.
 TYPES: Final = frozenset(

@@ -165,9 +165,9 @@ def _routes(base: Runtime, builder: RouteBuilder, difference: Changes) -> dict[s
     if policies or quotas or backends:
         for key, route in result.items():
             if _touched(route.entry, policies, quotas, backends):
-                result[key] = builder.build(route.entry)
+                result[key] = builder.build(route.entry, route)
     for key, entry in change.added.items():
-        result[key] = builder.build(entry)
+        result[key] = builder.build(entry, base.routes.get(key))
     return result
 
 

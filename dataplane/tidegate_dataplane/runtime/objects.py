@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from tidegate_dataplane.expressions import Program
+from tidegate_dataplane.expressions import Program, ValueProgram
 from tidegate_dataplane.ledger.demand import Window
 from tidegate_dataplane.runtime.lists import AddressList, ListKey
 from tidegate_dataplane.snapshot.entries import (
@@ -79,6 +79,17 @@ class Bucket(Struct, frozen=True, gc=False):
     shadow: bool
 
 
+class MappingPrograms(Struct, frozen=True, eq=False):
+    """The expressions of a claim mapping, compiled; None where nothing is read."""
+
+    name: ValueProgram | None
+    namespace: ValueProgram | None
+    team: ValueProgram | None
+    tier: ValueProgram | None
+    roles: ValueProgram | None
+    attributes: dict[str, ValueProgram]
+
+
 class Provider(Struct, frozen=True, eq=False):
     """Who may vouch for callers by tokens. `key` is "namespace/policy/name".
 
@@ -90,6 +101,7 @@ class Provider(Struct, frozen=True, eq=False):
     everywhere: bool
     method: Method
     entry: TokenProviderEntry
+    programs: MappingPrograms | None = None
 
 
 class Signal(Struct, frozen=True, eq=False):
@@ -239,11 +251,37 @@ class Guard(Struct, frozen=True, eq=False):
     leaks: tuple[Leaks, ...]
 
 
+class Plan(Struct, frozen=True, eq=False):
+    """A plan of a route; `bucket` limits each of its consumers, if it limits them."""
+
+    name: str
+    bucket: Bucket | None
+
+
+class Subscriber(Struct, frozen=True, eq=False, gc=False):
+    """An approved subscription of one consumer to one route; `not_after` is in seconds since the epoch.
+
+    `younger` is the next one of the same consumer: it counts when this one has ended.
+    """
+
+    subscription: str
+    plan: Plan
+    not_after: float
+    younger: "Subscriber | None" = None
+
+
+class Subscriptions(Struct, frozen=True, eq=False):
+    """Who may call a route that asks for a subscription: subscribers by the key of their consumer."""
+
+    plans: tuple[str, ...]
+    by_consumer: dict[str, Subscriber]
+
+
 class Route(Struct, frozen=True, eq=False):
     """An effective route: its entry, its usable targets, and what guards it.
 
     `admits` are the namespaces whose consumers may come in, None means all. `unavailable` says why every call is
-    answered 503, if it is.
+    answered 503, if it is. `subscriptions` is None where none is needed.
     """
 
     key: str
@@ -259,6 +297,7 @@ class Route(Struct, frozen=True, eq=False):
     timeout: float
     stream_idle_timeout: float
     variables: dict[str, object]
+    subscriptions: Subscriptions | None = None
 
 
 class Consumer(Struct, frozen=True, eq=False, gc=False):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from tidegate_dataplane.runtime.lower import reference
 from tidegate_dataplane.runtime.objects import Backend, Gate, Guard, Policy, Provider, Quota, Route, Target, Tier
+from tidegate_dataplane.runtime.subscribers import lower_subscriptions
 from tidegate_dataplane.snapshot.entries import (
     Attachment,
     AuthenticationEntry,
@@ -30,8 +31,11 @@ class RouteBuilder:
         self._guards: dict[tuple[Attachment, ...], Guards] = {}
         self._namespaces: dict[tuple[str, ...], frozenset[str]] = {}
 
-    def build(self, entry: RouteEntry) -> Route:
-        """What is named and not there makes the route unavailable (policy, quota) or loses a target (backend)."""
+    def build(self, entry: RouteEntry, former: Route | None = None) -> Route:
+        """What is named and not there makes the route unavailable (policy, quota) or loses a target (backend).
+
+        `former` is the route before, whose subscribers are kept when they are the same.
+        """
         namespace = entry.source.namespace
         guards = self._guards.get(entry.policies)
         if guards is None:
@@ -50,6 +54,7 @@ class RouteBuilder:
             timeout=entry.timeout_ms / 1000,
             stream_idle_timeout=entry.stream_idle_timeout_ms / 1000,
             variables={"name": entry.source.name, "namespace": namespace},
+            subscriptions=lower_subscriptions(entry, former),
         )
 
     def _admits(self, namespaces: tuple[str, ...]) -> frozenset[str]:
