@@ -55,7 +55,7 @@ def read_beginning(line: bytes) -> Beginning | None:
     """The first line of a file, or the first of a process in it; None when it is another."""
     try:
         return _decode_beginning(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
@@ -63,7 +63,7 @@ def read_note(line: bytes) -> Note | None:
     """Any other line about the log itself; None when it is none."""
     try:
         return _decode_note(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -251,10 +251,9 @@ class _Walk:
             self._report_problem(self._unlinked(beginning))
         elif beginning.file not in (report.last_file, report.last_file + 1):
             self._report_problem(f"is of file {beginning.file} of its log, after file {report.last_file}")
+        elif sealed.seq != (self._seq + 1 if beginning.writer.id == self._writer else 1):
+            self._report_problem(_why(self._seq, sealed.seq))
         report.last_file = beginning.file
-        number = self._seq + 1 if beginning.writer.id == self._writer else 1
-        if sealed.seq != number and self._writer:
-            self._report_problem(f"has seq {sealed.seq} where {number} was expected")
         if not follows(self._digest, _unhex(beginning.prev), sealed):
             self._report_problem(_CHANGED)
         self._writer = beginning.writer.id
@@ -285,7 +284,7 @@ class _Walk:
         if beginning.file > last + 1:
             missing = f"file {last + 1}" if beginning.file == last + 2 else f"files {last + 1} to {beginning.file - 1}"
             before = files[-2] if len(files) > 1 else "what is before"
-            return f"does not continue {before}: {missing} of the log missing"
+            return f"does not continue {before}: {missing} of the log not given"
         if self._at == 1 and beginning.file == last:
             return f"stands in a second file {last} of the same log: one of them is a copy"
         place = f"the end of {files[-2]}" if self._at == 1 and len(files) > 1 else "the line before"
