@@ -58,13 +58,18 @@ async def _discover(client: UpstreamClient, source: KeySource) -> str:
     except _NotFound:
         parts = urlsplit(issuer)
         text = await _get(client, f"{parts.scheme}://{parts.netloc}{_METADATA}{parts.path}", source.ca_bundle)
+    return read_discovery(text, source.issuer)
+
+
+def read_discovery(text: bytes, issuer: str) -> str:
+    """The address of the keys that a discovery document names. Raises ProviderError."""
     try:
         document = read_object(text)
     except NotAnObject as error:
         raise ProviderError(f"the discovery document is {error}") from None
     # OpenID Connect Discovery 1.0, section 4.3: else one provider could speak for another.
-    if document.get("issuer") != source.issuer:
-        raise ProviderError(f"the discovery document is for another issuer than {source.issuer}")
+    if document.get("issuer") != issuer:
+        raise ProviderError(f"the discovery document is for another issuer than {issuer}")
     uri = document.get("jwks_uri")
     if not isinstance(uri, str) or not uri:
         raise ProviderError("the discovery document has no jwks_uri")
