@@ -4,6 +4,20 @@ Neutral ground: the compiler of the operator judges an expression with the very 
 """
 
 from tidegate_dataplane.expressions.errors import EvaluationError, ExpressionError
-from tidegate_dataplane.expressions.program import Program, compile_expression
+from tidegate_dataplane.expressions.program import (
+    Program,
+    ValueKind,
+    ValueProgram,
+    compile_expression,
+    compile_value,
+)
 
-__all__ = ["EvaluationError", "ExpressionError", "Program", "compile_expression"]
+__all__ = [
+    "EvaluationError",
+    "ExpressionError",
+    "Program",
+    "ValueKind",
+    "ValueProgram",
+    "compile_expression",
+    "compile_value",
+]

@@ -1,75 +1,66 @@
 """Compiling an expression into a Program, and evaluating it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from enum import Enum
+from itertools import product
 from typing import Any, Final
 
 import cel
 
+from tidegate_dataplane.expressions import cost
 from tidegate_dataplane.expressions.clock import accessor
-from tidegate_dataplane.expressions.environment import NOW, SAMPLE_NOW, SAMPLES
+from tidegate_dataplane.expressions.environment import (
+    CLAIM_SAMPLES,
+    CLAIMS,
+    IN_NETWORK,
+    MAPPING_ROOTS,
+    NOW,
+    RULE_ROOTS,
+    SAMPLE_NOW,
+    SAMPLES,
+    TIMES,
+)
 from tidegate_dataplane.expressions.errors import EvaluationError, ExpressionError
-from tidegate_dataplane.expressions.references import Read, References, find_references
+from tidegate_dataplane.expressions.networks import in_network
+from tidegate_dataplane.expressions.references import Path, Read, References, find_references
+from tidegate_dataplane.expressions.remembered import Results
 
 MAX_LENGTH: Final = 2048
 _UNSET: Final = object()
-# Results are remembered for so many sets of values, of expressions that read nothing else than short texts which few
-# calls bring anew. What callers choose freely (headers, paths, sizes) would only fill the memory.
-_REMEMBERED: Final = 256
-_FEW_VALUES: Final = frozenset(
-    {
-        ("request", "model"),
-        ("request", "operation"),
-        ("consumer", "name"),
-        ("consumer", "namespace"),
-        ("consumer", "type"),
-        ("consumer", "team"),
-        ("consumer", "tier"),
-        ("route", "name"),
-        ("route", "namespace"),
-    }
-)
+# So many claims are tried in every combination of types; of more, all have one type at a time.
+_COMBINED: Final = 3
 
 
-class Program:
-    """A checked expression. `variables` are those of `request`, `consumer`, `route`, `now` that it needs.
+class ValueKind(Enum):
+    """What the expression of a claim mapping yields."""
+
+    TEXT = "a string"
+    TEXTS = "a list of strings"
+
+
+class Evaluation:
+    """A checked expression, evaluated afresh each time. `variables` are those that it needs.
 
     Not for use by several threads at once: the values of the last call stay in its context.
     """
 
-    __slots__ = ("_clock", "_context", "_last", "_program", "_reads", "_results", "source", "variables")
+    __slots__ = ("_clock", "_context", "_last", "_program", "_reads", "source", "variables")
 
     def __init__(self, source: str, references: References) -> None:
         self.source = source
         self.variables = frozenset(read.root for read in references.reads)
         self._program = _parse(references.text)
-        self._context = cel.Context(functions={name: accessor(name) for name in references.zoned})
+        functions: dict[str, Any] = {name: accessor(name) for name in references.zoned}
+        if references.networks:
+            functions[IN_NETWORK] = in_network
+        self._context = cel.Context(functions=functions)
         self._reads = tuple(read for read in references.reads if read.root != NOW)
         self._clock = NOW in self.variables
         self._last: list[object] = [_UNSET] * (len(self._reads) + 1)
-        self._results: dict[tuple[object, ...], bool] | None = None
-        if not self._clock and all(map(_has_few_values, self._reads)):
-            self._results = {}
 
-    def evaluate(self, variables: Mapping[str, Any]) -> bool:
-        """The truth value. `variables` maps each needed name to a mapping of its members, `now` to epoch seconds.
-
-        Values are compared by identity with those of the last call, so lists and maps must not be changed in place.
-        Raises EvaluationError.
-        """
-        results = self._results
-        if results is None:
-            return self._evaluate(variables)
-        values = tuple([_value(read, variables) for read in self._reads])
-        known = results.get(values)
-        if known is None:
-            known = self._evaluate(variables)
-            if len(results) >= _REMEMBERED:
-                results.clear()
-            results[values] = known
-        return known
-
-    def _evaluate(self, variables: Mapping[str, Any]) -> bool:
+    def value(self, variables: Mapping[str, Any]) -> Any:
+        """Whatever the expression yields; raises EvaluationError."""
         context, last = self._context, self._last
         if self._clock:
             now = int(variables[NOW])
@@ -80,18 +71,52 @@ class Program:
             value = variables[read.root][read.member]
             if value is last[place]:
                 continue
+            last[place] = _UNSET  # should the value be refused
+            context.add_variable(read.flat, _given(read, value))
             last[place] = value
-            if read.keys is not None:
-                value = {key: value[key] for key in read.keys if key in value}
-            context.add_variable(read.flat, value)
         try:
-            result = self._program.execute(context)
+            return self._program.execute(context)
         except Exception as error:
             raise EvaluationError(_explain(error)) from error
         except BaseException as error:
             if not _is_panic(error):
                 raise
             raise EvaluationError("the CEL library failed") from error
+
+    def forget(self) -> None:
+        """Begin anew: a program keeps the values of its last call."""
+        self._last[:] = [_UNSET] * len(self._last)
+
+
+class Program(Evaluation):
+    """A checked expression that is true or false."""
+
+    __slots__ = ("_results",)
+
+    def __init__(self, source: str, references: References) -> None:
+        super().__init__(source, references)
+        self._results = Results.of(self._reads, clock=self._clock)
+
+    def evaluate(self, variables: Mapping[str, Any]) -> bool:
+        """The truth value. `variables` maps each needed name to a mapping of its members, `now` to epoch seconds.
+
+        Values are compared by identity with those of the last call, so lists and maps must not be changed in place.
+        Raises EvaluationError.
+        """
+        results = self._results
+        if results is None:
+            return self._truth(variables)
+        values = results.key(variables)
+        if values is None:
+            return self._truth(variables)
+        known = results.known.get(values)
+        if known is None:
+            known = self._truth(variables)
+            results.remember(values, known)
+        return known
+
+    def _truth(self, variables: Mapping[str, Any]) -> bool:
+        result = self.value(variables)
         if result is True:
             return True
         if result is False:
@@ -99,29 +124,79 @@ class Program:
         raise EvaluationError(f"the result is {_type_name(result)}, not a bool")
 
 
-def _has_few_values(read: Read) -> bool:
-    if (read.root, read.member) == ("consumer", "attributes"):
-        return read.keys is not None
-    return (read.root, read.member) in _FEW_VALUES and read.keys is None
+class ValueProgram(Evaluation):
+    """A checked expression of a claim mapping."""
 
+    __slots__ = ("kind",)
 
-def _value(read: Read, variables: Mapping[str, Any]) -> object:
-    """What a read sees, to be compared by value; an absent key is None, which no attribute is."""
-    member = variables[read.root][read.member]
-    return member if read.keys is None else tuple([member.get(key) for key in read.keys])
+    def __init__(self, source: str, references: References, kind: ValueKind) -> None:
+        super().__init__(source, references)
+        self.kind = kind
+
+    def evaluate(self, variables: Mapping[str, Any]) -> tuple[str, ...]:
+        """The strings; of kind TEXT exactly one. A single string will do for a list of one (as in RFC 7519's `aud`).
+
+        `variables` maps `token` to a mapping of its members. Raises EvaluationError.
+        """
+        result = self.value(variables)
+        if isinstance(result, str):
+            return (result,)
+        if self.kind is ValueKind.TEXT:
+            raise EvaluationError(f"the result is {_type_name(result)}, not a string")
+        if not isinstance(result, list):
+            raise EvaluationError(f"the result is {_type_name(result)}, not a list of strings")
+        if strange := [each for each in result if not isinstance(each, str)]:
+            raise EvaluationError(f"the result holds {_type_name(strange[0])}, not only strings")
+        return tuple(result)
 
 
 def compile_expression(text: str) -> Program:
-    """Check and compile; raises ExpressionError with what is wrong and what would be right."""
+    """Check and compile a condition; raises ExpressionError with what is wrong and what would be right."""
+    references = _checked(text, RULE_ROOTS, cost.RULE_LIMIT)
+    program = Program(text, references)
+    _try_out(references, program.evaluate)
+    program.forget()
+    return program
+
+
+def compile_value(text: str, kind: ValueKind) -> ValueProgram:
+    """Check and compile an expression of a claim mapping, which sees `token` only; raises ExpressionError."""
+    references = _checked(text, MAPPING_ROOTS, cost.MAPPING_LIMIT)
+    program = ValueProgram(text, references, kind)
+    _try_out(references, program.evaluate)
+    program.forget()
+    return program
+
+
+def _checked(text: str, roots: frozenset[str], limit: int) -> References:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"the expression has {len(text)} characters, more than {MAX_LENGTH}")
     _parse(text)
-    references = find_references(text)
+    references = find_references(text, roots)
     for literal in references.literals:
         _try_literal(literal)
-    program = Program(text, references)
-    _try_out(program, references.reads)
-    return program
+    found = references.cost + sum(
+        times * cost.pattern_cost(str(_try_literal(pattern))) for pattern, times in references.patterns
+    )
+    if found > limit:
+        raise ExpressionError(
+            f"the expression may cost {found} units, more than {limit}: use fewer macros, patterns without classes and "
+            "counted repetitions, or startsWith(), contains() and 'in'"
+        )
+    return references
+
+
+def _given(read: Read, value: Any) -> object:
+    """What the library gets for a member; raises EvaluationError when that is too large."""
+    if read.keys is not None:
+        value = {key: value[key] for key in read.keys if key in value}
+    elif (read.root, read.member) in TIMES:
+        try:
+            return datetime.fromtimestamp(value, UTC)
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            raise EvaluationError(f"{read.root}.{read.member} is not a time") from error
+    cost.check_size(value)
+    return value
 
 
 def _parse(text: str) -> cel.Program:
@@ -136,28 +211,62 @@ def _parse(text: str) -> cel.Program:
         raise ExpressionError("not a CEL expression that the library can read; write it in a simpler way") from error
 
 
-def _try_literal(text: str) -> None:
+def _try_literal(text: str) -> object:
     try:
-        cel.compile(text).execute()
+        return cel.compile(text).execute()
     except Exception as error:
         raise ExpressionError(_explain(error)) from error
 
 
-def _try_out(program: Program, reads: tuple[Read, ...]) -> None:
-    """Evaluate on sample data, where every key that is looked up is present, and tell unlike types and non-bools."""
+def _try_out(references: References, evaluate: Callable[[Mapping[str, Any]], object]) -> None:
+    """Evaluate on sample data, where every key that is looked up is present, and tell unlike types and wrong results.
+
+    What a claim holds is known to its issuer alone: the expression is right when it is for some type of each.
+    """
+    complaint: EvaluationError | None = None
+    for variables in _samples(references):
+        try:
+            evaluate(variables)
+            return
+        except EvaluationError as error:
+            cause = error.__cause__
+            if not (cause is None or isinstance(cause, TypeError) or "Undefined" in str(cause)):
+                return
+            if complaint is None or (cause is None and complaint.__cause__ is not None):
+                complaint = error
+    if complaint is not None:
+        raise ExpressionError(str(complaint)) from complaint
+
+
+def _samples(references: References) -> Iterator[dict[str, Any]]:
     variables: dict[str, Any] = {root: dict(members) for root, members in SAMPLES.items()}
     variables[NOW] = SAMPLE_NOW.timestamp()
-    for read in reads:
+    for read in references.reads:
         if read.keys is not None:
             variables[read.root][read.member] = dict.fromkeys(read.keys, "1")
-    try:
-        program.evaluate(variables)
-    except EvaluationError as error:
-        cause = error.__cause__
-        if cause is None or isinstance(cause, TypeError) or "Undefined" in str(cause):
-            raise ExpressionError(str(error)) from error
-    # A program keeps the values of its last call: begin anew.
-    program._last[:] = [_UNSET] * len(program._last)
+    paths = references.claims
+    root, member = CLAIMS
+    for held in _holdings(len(paths)):
+        claims = {key: "1" for read in references.reads if read[:2] == CLAIMS for key in read.keys or ("1",)}
+        for path, value in zip(paths, held, strict=True):
+            _put(claims, path, value)
+        yield {**variables, root: {**variables[root], member: claims}}
+
+
+def _holdings(count: int) -> Iterator[tuple[object, ...]]:
+    if count > _COMBINED:
+        yield from ((sample,) * count for sample in CLAIM_SAMPLES)
+    else:
+        yield from product(CLAIM_SAMPLES, repeat=count)
+
+
+def _put(claims: dict[str, Any], path: Path, value: object) -> None:
+    """Of `a` and `a.b` the longer path says what `a` holds."""
+    for key in path[:-1]:
+        held = claims.get(key)
+        claims[key] = dict(held) if isinstance(held, dict) else {}
+        claims = claims[key]
+    claims[path[-1]] = value
 
 
 def _is_panic(error: BaseException) -> bool:
@@ -175,6 +284,7 @@ def _explain(error: Exception) -> str:
         return f"{name}() cannot be applied to values of these types"
     if text.startswith("No such overload"):
         return "an operator is applied to values of unlike types; convert with int(), double() or string()"
+    text = text.partition("Python function call failed: ")[2] or text
     return text.removesuffix(" Check function arguments and their types.")
 
 

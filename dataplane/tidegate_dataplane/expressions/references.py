@@ -1,6 +1,6 @@
 """Static checks of an expression, and which members of which variables it reads.
 
-Every access to `request`, `consumer` and `route` must name the member on the spot (`request.model`,
+Every access to `request`, `consumer` and the like must name the member on the spot (`request.model`,
 `request['model']`): so the check is exact, and an evaluation prepares only what is read. Each such access becomes a
 variable of its own (`request__model`), because handing a map to the CEL library costs microseconds, a string almost
 nothing.
@@ -9,14 +9,29 @@ nothing.
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from tidegate_dataplane.expressions import cost
 from tidegate_dataplane.expressions.clock import time_zone
-from tidegate_dataplane.expressions.environment import CLOCK, FUNCTIONS, MACROS, MAPS, NOW, ROOTS, SAMPLES, TYPES
+from tidegate_dataplane.expressions.environment import (
+    CLAIMS,
+    CLOCK,
+    FUNCTIONS,
+    IN_NETWORK,
+    LOWER_CASE_KEYS,
+    MACROS,
+    MAPS,
+    NOW,
+    RULE_ROOTS,
+    SAMPLES,
+    TYPES,
+)
 from tidegate_dataplane.expressions.errors import ExpressionError
+from tidegate_dataplane.expressions.networks import network
 from tidegate_dataplane.expressions.tokens import Kind, Token, tokenize
 
 _END = Token(Kind.SIGN, "", -1, -1)
 _OPENERS = frozenset({"", "(", "[", ",", "?", ":", "&&", "||"})
-_LITERAL_CHECKED = {"timestamp", "duration", "matches"}
+_LITERAL_CHECKED = {"timestamp", "duration"}
+Path = tuple[str, ...]
 
 
 class Read(NamedTuple):
@@ -29,32 +44,52 @@ class Read(NamedTuple):
 
 
 class References(NamedTuple):
-    """What an expression reads and calls, its text with flat variables, and literals to be tried on their own."""
+    """What an expression reads and calls, its text with flat variables, and literals to be tried on their own.
+
+    `claims` are the claims that it looks up, each with the names on the way into it. `patterns` are the literals of
+    `matches` with how often each is used; `cost` is that of all the rest (see cost.py).
+    """
 
     reads: tuple[Read, ...]
     zoned: frozenset[str]
+    networks: bool
     text: str
     literals: tuple[str, ...]
+    claims: tuple[Path, ...]
+    patterns: tuple[tuple[str, int], ...]
+    cost: int
 
 
-def find_references(text: str) -> References:
-    """Check names, members and functions; raises ExpressionError."""
-    return _Checker(text).run()
+def find_references(text: str, roots: frozenset[str]) -> References:
+    """Check names, members and functions; raises ExpressionError. `roots` are the variables that may be named."""
+    return _Checker(text, roots).run()
 
 
 class _Checker:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, roots: frozenset[str]) -> None:
         self.text = text
+        self.roots = roots
         self.tokens = tokenize(text)
         self.members: dict[tuple[str, str], set[str] | None] = {}
         self.zoned: set[str] = set()
+        self.networks = False
         self.literals: list[str] = []
+        self.claims: set[Path] = set()
+        self.patterns: list[tuple[str, int]] = []
+        self.cost = 0
+        self.copying = False
+        # How many entries a macro may walk over: those of the largest list, or of a literal, or of several added up.
+        self.largest = max(cost.MAX_ENTRIES, sum(token.text == "," for token in self.tokens) + 1)
+        self.entries = self.largest
         self.edits: list[tuple[int, int, str]] = []
         self.depth = 0
         self.scopes: list[tuple[int, str]] = []
 
     def run(self) -> References:
         for place, token in enumerate(self.tokens):
+            self.cost += (cost.WALK if token.text in cost.WALKING else cost.WORD) * self._times()
+            if token.text == "+" and not self.scopes:
+                self.entries += self.largest
             if token.kind is Kind.NAME:
                 self._name(place, token)
             elif token.text in ("(", "[", "{"):
@@ -67,7 +102,20 @@ class _Checker:
             Read(root, member, _flat(root, member), None if keys is None else frozenset(keys))
             for (root, member), keys in sorted(self.members.items(), key=lambda item: item[0])
         )
-        return References(reads, frozenset(self.zoned), self._rewritten(), tuple(self.literals))
+        return References(
+            reads=reads,
+            zoned=frozenset(self.zoned),
+            networks=self.networks,
+            text=self._rewritten(),
+            literals=tuple(self.literals),
+            claims=tuple(sorted(self.claims)),
+            patterns=tuple(self.patterns),
+            cost=self.cost,
+        )
+
+    def _times(self) -> int:
+        """How often what stands here is evaluated, at most."""
+        return self.entries if self.scopes else 1
 
     def _at(self, place: int) -> Token:
         return self.tokens[place] if 0 <= place < len(self.tokens) else _END
@@ -86,18 +134,38 @@ class _Checker:
             self._bind(place, name)
         if name in CLOCK and self._at(place + 2).text != ")":
             self._zone(place, name)
+        if name == IN_NETWORK:
+            self._network(place, selected=selected)
         argument = self._at(place + 2)
-        if name in _LITERAL_CHECKED and argument.kind is Kind.STRING and self._at(place + 3).text == ")":
-            self.literals.append(f"''.matches({argument.text})" if name == "matches" else f"{name}({argument.text})")
+        literal = argument.kind is Kind.STRING and self._at(place + 3).text == ")"
+        if name == "matches":
+            if not literal:
+                raise ExpressionError("matches() takes a pattern in quotes, e.g. matches('^gpt-[0-9]')")
+            self.literals.append(f"''.matches({argument.text})")
+            self.patterns.append((argument.text, self._times()))
+        elif name in _LITERAL_CHECKED and literal:
+            self.literals.append(f"{name}({argument.text})")
 
     def _bind(self, place: int, macro: str) -> None:
         name = self._at(place + 2).text
         if self.scopes:
             # The work would multiply, and an expression of one tenant runs in the gateway of all.
             raise ExpressionError(f"{macro}() stands inside another macro; use 'in' or one macro only")
-        if name in ROOTS or name in TYPES or "__" in name:
+        if name in RULE_ROOTS or name in TYPES or "__" in name:
             raise ExpressionError(f"{macro}() names its variable {name!r}, which has a meaning already; choose another")
         self.scopes.append((self.depth + 1, name))
+        self.copying = macro in cost.COPYING
+        self.cost += self.entries * (self.entries if self.copying else cost.MACRO)
+
+    def _network(self, place: int, *, selected: bool) -> None:
+        literal = self._at(place + 2)
+        if not selected or literal.value is None or self._at(place + 3).text != ")":
+            raise ExpressionError("write a network in quotes, e.g. request.address.inNetwork('10.0.0.0/8')")
+        try:
+            network(literal.value)
+        except ValueError as error:
+            raise ExpressionError(f"inNetwork(): {error}") from error
+        self.networks = True
 
     def _zone(self, place: int, name: str) -> None:
         zone = self._at(place + 2)
@@ -113,15 +181,18 @@ class _Checker:
         name = token.text
         if any(name == bound for _, bound in self.scopes):
             return
-        if name == NOW:
+        if name == NOW and NOW in self.roots:
             self.members[NOW, ""] = None
-        elif name in ROOTS:
+        elif name in self.roots:
             self._member(place, token)
         elif name not in TYPES:
-            raise ExpressionError(f"there is no variable {name!r}{_suggest(name, ROOTS)}")
+            known = " here" if name in RULE_ROOTS else ""
+            raise ExpressionError(f"there is no variable {name!r}{known}{_suggest(name, self.roots)}")
 
     def _member(self, place: int, token: Token) -> None:
         root = token.text
+        if self.scopes and self.copying:
+            raise ExpressionError(f"map() and filter() may look at their own variable only, not at {root!r}")
         dot, name, after = self._at(place + 1), self._at(place + 2), place + 3
         if dot.text == "." and name.kind is Kind.NAME and self._at(after).text != "(":
             member = name.text
@@ -146,8 +217,10 @@ class _Checker:
         if key is None:
             self.members[root, member] = None
             return
-        if member == "headers" and key != key.lower():
-            raise ExpressionError(f"names of request.headers are in lower case: write {key.lower()!r}, not {key!r}")
+        if (root, member) in LOWER_CASE_KEYS and key != key.lower():
+            raise ExpressionError(f"names of {root}.{member} are in lower case: write {key.lower()!r}, not {key!r}")
+        if (root, member) == CLAIMS:
+            self.claims.add(self._path(after) or (key,))
         known = self.members.setdefault((root, member), set())
         if known is not None:
             known.add(key)
@@ -162,6 +235,20 @@ class _Checker:
         if sign.text != "." and self._at(place - 1).text == "in" and self._at(place - 3).text in _OPENERS:
             return self._at(place - 2).value
         return None
+
+    def _path(self, after: int) -> Path:
+        """The literal keys that are looked up one in the other from `after` on."""
+        keys: list[str] = []
+        while True:
+            sign, key, end = self._at(after), self._at(after + 1), self._at(after + 2)
+            if sign.text == "." and key.kind is Kind.NAME and end.text != "(":
+                keys.append(key.text)
+                after += 2
+            elif sign.text == "[" and key.value is not None and end.text == "]":
+                keys.append(key.value)
+                after += 3
+            else:
+                return tuple(keys)
 
     def _rewritten(self) -> str:
         parts: list[str] = []

@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 from functools import lru_cache
 
-from tidegate_dataplane.expressions import ExpressionError, Program, compile_expression
+from tidegate_dataplane.expressions import (
+    ExpressionError,
+    Program,
+    ValueKind,
+    ValueProgram,
+    compile_expression,
+    compile_value,
+)
 from tidegate_dataplane.expressions.clock import time_zone
 from tidegate_dataplane.ledger.demand import Window
 from tidegate_dataplane.runtime.build_error import BuildError
@@ -15,6 +22,7 @@ from tidegate_dataplane.runtime.objects import (
     Credential,
     Identity,
     Leaks,
+    MappingPrograms,
     Names,
     Network,
     Policy,
@@ -27,6 +35,7 @@ from tidegate_dataplane.runtime.objects import (
     Signal,
 )
 from tidegate_dataplane.snapshot.entries import (
+    ClaimMapping,
     ConsumerEntry,
     Effect,
     KeyEntry,
@@ -59,6 +68,11 @@ def reference(kind: str, source: Source, rule: str = "") -> RuleRef:
 @lru_cache(maxsize=4096)
 def _program(text: str) -> Program:
     return compile_expression(text)
+
+
+@lru_cache(maxsize=4096)
+def _value_program(text: str, kind: ValueKind) -> ValueProgram:
+    return compile_value(text, kind)
 
 
 @lru_cache(maxsize=4096)
@@ -103,7 +117,25 @@ def _provider(policy: PolicyEntry, entry: TokenProviderEntry) -> Provider:
         everywhere=any(ref.kind is TargetKind.GATEWAY for ref in policy.target_refs),
         method=Method.JWT if entry.kind is TokenKind.JWT else Method.INTROSPECTION,
         entry=entry,
+        programs=None if entry.mapping is None else _mapping(f"AIPolicy {source.key} {entry.name}", entry.mapping),
     )
+
+
+def _mapping(what: str, entry: ClaimMapping) -> MappingPrograms:
+    def compiled(text: str, kind: ValueKind = ValueKind.TEXT) -> ValueProgram | None:
+        return _value_program(text, kind) if text else None
+
+    try:
+        return MappingPrograms(
+            name=compiled(entry.name),
+            namespace=compiled(entry.namespace),
+            team=compiled(entry.team),
+            tier=compiled(entry.tier),
+            roles=compiled(entry.roles, ValueKind.TEXTS),
+            attributes={name: _value_program(text, ValueKind.TEXT) for name, text in entry.attributes.items()},
+        )
+    except ExpressionError as error:
+        raise BuildError(f"{what} claims: {error}") from error
 
 
 def _network(entry: PolicyEntry) -> Network | None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tidegate_dataplane.expressions import EvaluationError, compile_expression
-from tidegate_dataplane.expressions.program import _REMEMBERED
+from tidegate_dataplane.expressions.remembered import REMEMBERED
 
 
 def variables(*, department: str | None = "research", model: str = "chat-fast") -> dict[str, Any]:
@@ -30,6 +30,6 @@ def test_a_missing_attribute_stays_an_error() -> None:
 
 def test_more_values_than_are_remembered_make_no_difference() -> None:
     program = compile_expression("request.model.endsWith('7')")
-    for number in range(_REMEMBERED * 2 + 3):
+    for number in range(REMEMBERED * 2 + 3):
         assert program.evaluate(variables(model=f"m-{number}")) is str(number).endswith("7")
     assert program.evaluate(variables(model="m-7"))

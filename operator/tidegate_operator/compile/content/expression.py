@@ -1,6 +1,6 @@
 """Checks CEL expressions with the compiler that the data planes use."""
 
-from tidegate_dataplane.expressions import ExpressionError, compile_expression
+from tidegate_dataplane.expressions import ExpressionError, ValueKind, compile_expression, compile_value
 from tidegate_dataplane.snapshot.entries import ClaimMapping
 from tidegate_operator.compile.problems import Problems
 
@@ -19,4 +19,11 @@ def check_mapping(mapping: ClaimMapping, field: str, problems: Problems) -> None
     texts |= {f"attributes.{name}": text for name, text in mapping.attributes.items()}
     for name, text in texts.items():
         if text:
-            check_expression(text, f"{field}.{name}", problems)
+            _check_value(text, ValueKind.TEXTS if name == "roles" else ValueKind.TEXT, f"{field}.{name}", problems)
+
+
+def _check_value(text: str, kind: ValueKind, field: str, problems: Problems) -> None:
+    try:
+        compile_value(text, kind)
+    except ExpressionError as error:
+        problems.add(field, str(error))
