@@ -19,6 +19,10 @@ class Reason(StrEnum):
     TARGET_NOT_FOUND = "TargetNotFound"
     KEY_NOT_ISSUED = "KeyNotIssued"
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a password
+    LIST_NOT_FOUND = "ListNotFound"
+    LIST_PARTLY_UNREADABLE = "ListPartlyUnreadable"
+    LIST_UNREADABLE = "ListUnreadable"
+    LIST_TOO_LARGE = "ListTooLarge"
     CONSUMER_UNKNOWN = "ConsumerUnknown"
     PLAN_UNKNOWN = "PlanUnknown"
     SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"

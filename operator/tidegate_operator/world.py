@@ -52,6 +52,13 @@ class ConsumerKey(NamedTuple):
         return f"key {self.name} of AIConsumer {self.namespace}/{self.consumer}"
 
 
+class ConfigMapKey(NamedTuple):
+    """Identity of a ConfigMap that holds a list."""
+
+    namespace: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One object as its author wrote it. `spec` is plain JSON data and must never be changed.
@@ -71,12 +78,14 @@ class Resource:
 class World:
     """All objects and the Secrets they may refer to (`data` decoded to bytes; never logged).
 
-    `unissued` says why keys that are to be generated, or replaced, could not be.
+    `unissued` says why keys that are to be generated, or replaced, could not be. `config_maps` are those that are
+    labelled as lists.
     """
 
     resources: Mapping[ObjectKey, Resource]
     secrets: Mapping[SecretKey, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
     unissued: Mapping[ConsumerKey, str] = field(default_factory=dict)
+    config_maps: Mapping[ConfigMapKey, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

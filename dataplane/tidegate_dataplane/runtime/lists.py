@@ -8,10 +8,11 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tidegate_dataplane.runtime.build_error import BuildError
-from tidegate_dataplane.snapshot.entries import ListKind, ListPart, ListRef, Shard
+from tidegate_dataplane.snapshot.entries import ListKind, ListPart, Shard
+from tidegate_dataplane.snapshot.list_key import ListKey, key_of, list_key
 from tidegate_dataplane.snapshot.records import (
     ADDRESS_BYTES,
     DIGEST_BYTES,
@@ -20,28 +21,12 @@ from tidegate_dataplane.snapshot.records import (
     network_record,
 )
 
+__all__ = ["NO_LISTS", "AddressList", "HashList", "ListKey", "Lists", "changed_lists", "list_key", "patched"]
+
 _HALF: Final = 64
 _LOW: Final = (1 << _HALF) - 1
 _IPV4_FIRST: Final = 0xFFFF_0000_0000
 _IPV4_LAST: Final = 0xFFFF_FFFF_FFFF
-
-
-class ListKey(NamedTuple):
-    """Identity of a list: the ConfigMap or Secret that holds it, and what it is read as."""
-
-    namespace: str
-    name: str
-    secret: bool
-    kind: ListKind
-
-    def __str__(self) -> str:
-        """E.g. `ConfigMap team-a/feed`."""
-        return f"{'Secret' if self.secret else 'ConfigMap'} {self.namespace}/{self.name}"
-
-
-def list_key(policy_namespace: str, ref: ListRef) -> ListKey:
-    """The list that a policy of `policy_namespace` means: policies read lists of their own namespace alone."""
-    return ListKey(policy_namespace, ref.name, ref.secret, ref.kind)
 
 
 class AddressList:
@@ -149,7 +134,7 @@ def patched(lists: Lists, shards: Mapping[str, Shard], changed: frozenset[ListKe
     parts: dict[ListKey, list[bytes]] = {}
     for shard in shards.values():
         for part in shard.lists:
-            key = _key(part)
+            key = key_of(part)
             if key in changed:
                 parts.setdefault(key, []).append(part.data)
     result = Lists((key, found) for key, found in lists.items() if key not in changed)
@@ -176,9 +161,5 @@ def _records(networks: Iterable[str]) -> Iterable[bytes]:
         yield record
 
 
-def _key(part: ListPart) -> ListKey:
-    return ListKey(part.namespace, part.name, part.secret, part.kind)
-
-
 def _parts(shards: Iterable[Shard]) -> dict[tuple[ListKey, str], ListPart]:
-    return {(_key(part), part.part): part for shard in shards for part in shard.lists}
+    return {(key_of(part), part.part): part for shard in shards for part in shard.lists}

@@ -8,12 +8,14 @@ from tidegate_dataplane.snapshot.entries import (
     ApprovalEntry,
     BackendEntry,
     ConsumerEntry,
+    ListPart,
     PolicyEntry,
     QuotaEntry,
     RouteEntry,
     Shard,
     SubscriptionEntry,
 )
+from tidegate_dataplane.snapshot.list_key import ListKey, key_of
 from tidegate_operator.verdicts import Verdict
 from tidegate_operator.world import Kind, ObjectKey
 
@@ -29,16 +31,19 @@ class Served:
     """The entries in force. Read back from a published snapshot, it is every object's last good form."""
 
     entries: Mapping[ObjectKey, AnyEntry]
+    lists: Mapping[ListKey, tuple[ListPart, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_shards(cls, shards: Iterable[Shard]) -> "Served":
         """Recover what a published snapshot serves."""
+        taken = tuple(shards)
         return cls(
             {
                 ObjectKey(kind, entry.source.namespace, entry.source.name): entry
-                for shard in shards
+                for shard in taken
                 for kind, entry in _entries_of(shard)
-            }
+            },
+            _lists_of(taken),
         )
 
 
@@ -64,6 +69,14 @@ class Compiled:
     credentials: Mapping[str, bytes] = field(repr=False)
     served: Served = field(repr=False)
     generating: tuple[ConsumerEntry, ...] = field(default=(), repr=False)
+
+
+def _lists_of(shards: Iterable[Shard]) -> dict[ListKey, tuple[ListPart, ...]]:
+    found: dict[ListKey, list[ListPart]] = {}
+    for shard in shards:
+        for part in shard.lists:
+            found.setdefault(key_of(part), []).append(part)
+    return {key: tuple(sorted(parts, key=lambda part: part.data)) for key, parts in found.items()}
 
 
 def _entries_of(shard: Shard) -> Iterable[tuple[Kind, AnyEntry]]:

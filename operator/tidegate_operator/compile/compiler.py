@@ -12,6 +12,7 @@ from tidegate_operator.compile.forms import Past, choose_forms
 from tidegate_operator.compile.lower_attaching import lower_attaching
 from tidegate_operator.compile.lower_backends import lower_backends
 from tidegate_operator.compile.lower_consumers import lower_consumers
+from tidegate_operator.compile.lower_lists import lower_lists
 from tidegate_operator.compile.lower_routes import lower_routes
 from tidegate_operator.compile.lower_subscriptions import lower_subscriptions
 from tidegate_operator.compile.lowered import Lowered
@@ -31,21 +32,23 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     memo = memo if memo is not None else Memo()
     memo.begin(facts)
     judged = _accept(world, facts, memo)
-    past = Past(world, facts, previous or Served({}))
+    previous = previous or Served({})
+    past = Past(world, facts, previous)
     forms = choose_forms(judged, past)
     out = Lowered()
     lower_backends(forms, world.secrets, memo, out)
     attachments = lower_attaching(forms, world.resources, facts, memo, out)
+    lower_lists(forms.policies, world, previous, memo, out)
     sources = KeySources(world.secrets, world.unissued, facts.issues_keys)
     lower_consumers(forms, judged, sources, past, memo, out)
     granted = lower_subscriptions(forms, judged, memo, out)
     lower_routes(forms, judged, attachments, granted, past, memo, out)
     memo.entries = out.entries
     return Compiled(
-        shards=memo.encoder.encode(out.entries),
+        shards=(*memo.encoder.encode(out.entries), *memo.list_encoder.encode(out.lists)),
         verdicts=_verdicts(judged, out, forms.unplaced),
         credentials=dict(sorted(out.credentials.items())),
-        served=Served(out.entries),
+        served=Served(out.entries, out.lists),
         generating=out.generating,
     )
 

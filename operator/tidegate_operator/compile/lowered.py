@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tidegate_dataplane.snapshot.entries import ConsumerEntry
+from tidegate_dataplane.snapshot.entries import ConsumerEntry, ListPart
+from tidegate_dataplane.snapshot.list_key import ListKey
 from tidegate_operator.compile.accept import Judged
 from tidegate_operator.compile.compiled import AnyEntry
 from tidegate_operator.verdicts import Approval, Finding
@@ -15,6 +16,7 @@ class Lowered:
     """The output as it grows. `errors` make Accepted False, `unresolved` make ResolvedRefs False."""
 
     entries: dict[ObjectKey, AnyEntry] = field(default_factory=dict)
+    lists: dict[ListKey, tuple[ListPart, ...]] = field(default_factory=dict, repr=False)
     errors: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
     unresolved: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
     approvals: dict[ObjectKey, Approval] = field(default_factory=dict)

@@ -4,14 +4,24 @@ Everything here is a function of the inputs it is stored with; holding a Memo ch
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tidegate_dataplane.snapshot.entries import BackendEntry, ConsumerEntry, PolicyEntry, QuotaEntry, RouteEntry
+from tidegate_dataplane.snapshot.entries import (
+    BackendEntry,
+    ConsumerEntry,
+    ListPart,
+    PolicyEntry,
+    QuotaEntry,
+    RouteEntry,
+)
+from tidegate_dataplane.snapshot.list_key import ListKey
 from tidegate_operator.compile.accept import Judged
 from tidegate_operator.compile.attach import Attached, Attaching, Attachments, PolicyOutline
 from tidegate_operator.compile.buckets import ShardEncoder
 from tidegate_operator.compile.claims import RouteClaim
 from tidegate_operator.compile.compiled import AnyEntry
+from tidegate_operator.compile.list_content import ListContent
+from tidegate_operator.compile.list_shards import ListShardEncoder
 from tidegate_operator.compile.resolve import Absence, Backends, Resolution
 from tidegate_operator.compile.secret_values import KeyInputs
 from tidegate_operator.compile.subscriptions import RouteGrants, SubscriptionMemo
@@ -56,6 +66,15 @@ class ResolvedConsumer:
         return f"ResolvedConsumer({self.content.source.key})"
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedList:
+    """A list as it was read and cut, and the values that it was read from."""
+
+    values: Mapping[str, bytes] = field(repr=False)
+    content: ListContent
+    parts: tuple[ListPart, ...] = field(repr=False)
+
+
 class Memo:
     """Cache across compilations. One Memo serves one compilation at a time."""
 
@@ -73,6 +92,8 @@ class Memo:
         self.subscriptions = SubscriptionMemo()
         self.entries: Mapping[ObjectKey, AnyEntry] = {}
         self.encoder = ShardEncoder()
+        self.lists: Mapping[ListKey, PreparedList] = {}
+        self.list_encoder = ListShardEncoder()
 
     def begin(self, facts: Facts) -> None:
         """Forget what was judged under other facts."""
