@@ -16,7 +16,9 @@ class Subcommand(NamedTuple):
 
 
 COMMANDS: dict[str, Subcommand] = {
+    "audit": Subcommand("audit", "audit", "Check that an audit log is whole."),
     "compile": Subcommand("compile", "compile_folder", "Write the snapshot of a folder to a file."),
+    "explain": Subcommand("explain", "explain", "Say what the gateway would decide about a call, and why."),
     "operator": Subcommand("operator", "operator", "Publish a cluster's objects to its data planes."),
     "serve": Subcommand("serve", "serve", "Run the gateway on this machine from a folder, without a cluster."),
     "validate": Subcommand("validate", "validate", "Judge manifests as a cluster would, without one."),
@@ -48,6 +50,10 @@ class LazyGroup(TyperGroup):
 
 def _load(name: str, entry: Subcommand) -> Any:
     function = getattr(import_module(f"tidegate_operator.cli.{entry.module}"), entry.function)
+    if isinstance(function, typer.Typer):  # a group of commands
+        command = typer.main.get_command(function)
+        command.name = name
+        return command
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command(name)(function)
     command = typer.main.get_command(single)
