@@ -15,7 +15,8 @@ from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decide import decide_for
-from tidegate_dataplane.engine.decision import Decision, Denial
+from tidegate_dataplane.engine.decision import Decision, Denial, Step
+from tidegate_dataplane.engine.explain_text import deciding
 from tidegate_dataplane.engine.introspecting import asked_about, asked_by_all
 from tidegate_dataplane.engine.path import LISTING, parse_path
 from tidegate_dataplane.errors import (
@@ -107,6 +108,9 @@ class Traffic:
         exchange.revision = runtime.revision
         if exchange.certificate_fault is not None:
             exchange.outcome = Outcome.DENIED
+            self._metrics.authentication_failures.add(
+                (f"client_certificate_{exchange.certificate_fault.name.lower()}",)
+            )
             raise client_certificate_refused()
         base, operation = parse_path(exchange.path)
         if operation is None:
@@ -175,6 +179,8 @@ class Traffic:
         if identity is None:
             identity = await self._introspected(exchange, runtime, presented, asked_about(runtime, call))
         decision = exchange.decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
+        if decision.denial is not None and self._accounts.audited:
+            exchange.why = self._why(runtime, call, identity, exchange.arrived, decision.denial)
         if decision.risk is not None:
             self._behaviour.learn(call, decision, exchange.arrived)
         if decision.denial is not None:
@@ -225,10 +231,17 @@ class Traffic:
             raise self._denied(exchange, decision, denials.limit_exceeded(found), found)
         return found
 
+    def _why(self, runtime: Runtime, call: Call, identity: Identity, now: float, denial: Denial) -> str:
+        """Refusals are decided once more, step by step, before anything is learnt of them: `explain` says the same."""
+        steps: list[Step] = []
+        decide_for(runtime, call, identity, now, steps, observed=self._behaviour)
+        return deciding(steps, denial)
+
     def _denied(self, exchange: Exchange, decision: Decision, denial: Denial, excess: Excess | None = None) -> Failure:
         exchange.decision = decision
         exchange.outcome = Outcome.DENIED
         exchange.rule = denial.rule
+        exchange.why = exchange.why or deciding((), denial)
         return failure_of(denial, excess=excess, now=exchange.arrived)
 
 

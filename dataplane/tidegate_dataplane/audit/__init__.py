@@ -8,7 +8,5 @@ from tidegate_dataplane.audit.log import AuditGate as AuditGate
 from tidegate_dataplane.audit.log import AuditLog as AuditLog
 from tidegate_dataplane.audit.opening import open_log as open_log
 from tidegate_dataplane.audit.record import AuditRecord as AuditRecord
-from tidegate_dataplane.audit.record import AuditRisk as AuditRisk
-from tidegate_dataplane.audit.record import AuditSignal as AuditSignal
 from tidegate_dataplane.audit.record import AuditTarget as AuditTarget
 from tidegate_dataplane.audit.record import AuditTokens as AuditTokens

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidegate_dataplane.engine.decision import Risk
 from tidegate_dataplane.runtime.objects import RuleRef
 from tidegate_dataplane.snapshot.entries import Operation
 
@@ -32,27 +33,11 @@ class AuditTarget(Struct, frozen=True, gc=False):
     model: str
 
 
-class AuditSignal(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One part of a risk score: which signal of which policy, and how much it added."""
-
-    policy: str
-    signal: str
-    weight: int
-
-
-class AuditRisk(Struct, frozen=True, gc=False):
-    """`outcome` is what the score led to, for example Allow, StepUp, Approval or Deny."""
-
-    score: int
-    outcome: str
-    parts: tuple[AuditSignal, ...] = ()
-
-
 class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """One request. `time` is the arrival (UTC), latencies are milliseconds, `key` is a key's name.
 
     `version` is that of the target's model, as its backend declares it. `credentials` names everything that proved the
-    caller, `why` is the deciding step in the words of `explain`.
+    caller, `why` is the step that refused, in the words of `explain`.
     """
 
     time: datetime
@@ -79,7 +64,7 @@ class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=T
     method: str = ""
     rule: RuleRef | None = None
     why: str = ""
-    risk: AuditRisk | None = None
+    risk: Risk | None = None
     shadow: tuple[RuleRef, ...] = ()
     tokens: AuditTokens | None = None
     decision_ms: float = 0.0

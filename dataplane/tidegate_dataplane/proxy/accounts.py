@@ -25,6 +25,7 @@ class Accounts:
         self._ledger = ledger
         self._audit = audit
         self._metrics = metrics
+        self.audited = audit is not None
         self.gate = AuditGate() if audit is None else audit.gate
 
     def settle(self, exchange: Exchange, reservation: Reservation, input: int) -> None:
@@ -121,6 +122,8 @@ class Accounts:
             model=model,
             method=methods_of(identity),
             rule=exchange.rule,
+            why=exchange.why,
+            risk=None if decision is None else decision.risk,
             shadow=() if decision is None else decision.shadow,
             tokens=None if tokens is None else AuditTokens(tokens.input, tokens.output, tokens.source),
             decision_ms=_milliseconds(exchange.decided_seconds),

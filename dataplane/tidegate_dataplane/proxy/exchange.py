@@ -53,6 +53,7 @@ class Exchange:
     decision: Decision | None = None
     revision = 0
     rule: RuleRef | None = None
+    why = ""
     target: Target | None = None
     tokens: Tokens | None = None
     attempts = 0
