@@ -7,6 +7,7 @@ compilation is repeated with a Memo that lives through all steps and must give t
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import msgspec
 import yaml
 
 from tidegate_dataplane.snapshot.codec import decode_shard
-from tidegate_dataplane.snapshot.entries import ClusterFacts
+from tidegate_dataplane.snapshot.entries import ClusterFacts, ListKind, ListPart
+from tidegate_dataplane.snapshot.records import ADDRESS_BYTES, DIGEST_BYTES, IPV4_PREFIX, split_records
 from tidegate_operator.compile import Compiled, Memo, Served, compile_world
-from tidegate_operator.verdicts import Finding, Verdict
-from tidegate_operator.world import Facts, Kind, ObjectKey, Resource, SecretKey, World
+from tidegate_operator.verdicts import Approval, Finding, Verdict
+from tidegate_operator.world import ConfigMapKey, Facts, Kind, ObjectKey, Resource, SecretKey, World
 
 NAMESPACE = "team-a"
 EPOCH = 1_700_000_000
@@ -53,21 +55,26 @@ def facts_of(given: Mapping[str, Any]) -> Facts:
 
 def next_world(world: World, step: Mapping[str, Any]) -> World:
     """The World after a step."""
-    resources, secrets = dict(world.resources), dict(world.secrets)
+    resources, secrets, config_maps = dict(world.resources), dict(world.secrets), dict(world.config_maps)
     for text in step.get("delete", ()):
         kind, _, name = text.partition(" ")
         if kind == "Secret":
             del secrets[SecretKey(*_split(name))]
+        elif kind == "ConfigMap":
+            del config_maps[ConfigMapKey(*_split(name))]
         else:
             del resources[ObjectKey(Kind(kind), *_split(name))]
     for document in step.get("apply", ()):
         if document["kind"] == "Secret":
             key = SecretKey(document.get("namespace", NAMESPACE), document["name"])
             secrets[key] = {name: value.encode() for name, value in document["data"].items()}
+        elif document["kind"] == "ConfigMap":
+            held = ConfigMapKey(document.get("namespace", NAMESPACE), document["name"])
+            config_maps[held] = {name: value.encode() for name, value in document["data"].items()}
         else:
             resource = _applied(document, resources)
             resources[resource.key] = resource
-    return World(resources, secrets)
+    return World(resources, secrets, config_maps=config_maps)
 
 
 def read_back(compiled: Compiled) -> Served:
@@ -96,6 +103,8 @@ def describe(compiled: Compiled) -> dict[str, Any]:
         "served": served,
         "verdicts": {str(key): _verdict(verdict) for key, verdict in sorted(compiled.verdicts.items())},
     }
+    if compiled.served.lists:
+        output["lists"] = {f"{key} {key.kind}": _records(parts) for key, parts in sorted(compiled.served.lists.items())}
     if compiled.credentials:
         output["credentials"] = list(compiled.credentials)
     return output
@@ -136,7 +145,30 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         described["errors"] = list(map(_finding, verdict.errors))
     if verdict.unresolved:
         described["unresolved"] = list(map(_finding, verdict.unresolved))
+    if verdict.approval is not None:
+        described["approval"] = _approval(verdict.approval)
     return described
+
+
+def _approval(approval: Approval) -> dict[str, Any]:
+    described: dict[str, Any] = {"reason": approval.reason.value, "message": approval.message}
+    if approval.not_after is not None:
+        described |= {"notAfter": approval.not_after, "endsBy": approval.ends_by}
+    return described
+
+
+def _records(parts: tuple[ListPart, ...]) -> list[str]:
+    """The networks of a list, or the digests that it holds, as people write them."""
+    if parts[0].kind is ListKind.KEY_HASHES:
+        return [record.hex() for part in parts for record in split_records(part.data, DIGEST_BYTES)]
+    return [_network(record) for part in parts for record in split_records(part.data, ADDRESS_BYTES)]
+
+
+def _network(record: bytes) -> str:
+    address = IPv6Address(record[:16])
+    if address.ipv4_mapped is not None and record[16] >= IPV4_PREFIX:
+        return f"{address.ipv4_mapped}/{record[16] - IPV4_PREFIX}"
+    return f"{address}/{record[16]}"
 
 
 def _finding(finding: Finding) -> dict[str, str]:

@@ -135,8 +135,9 @@ def _unreadable(key: ListKey, content: ListContent, *, kept: bool) -> _Fault:
     wanted = "address or network" if "Address" in key.kind else "SHA-256 of 64 hexadecimal digits"
     found = list(content.broken)
     if content.unreadable:
-        first = ", ".join(content.shown)
-        found.append(f"{content.unreadable} of {content.lines} lines cannot be read, the first are {first}")
+        found.append(
+            f"{content.unreadable} of {content.lines} lines cannot be read, such as {', '.join(content.shown)}"
+        )
     what = f"{key}: {'; '.join(found)}: write one {wanted} a line, comments after #"
     if not content.hopeless:
         return _Fault(Reason.LIST_PARTLY_UNREADABLE, f"{what}; the other lines are in force")
