@@ -183,7 +183,11 @@ class DataPlane:
 
     def _make_traffic(self) -> Traffic:
         limits = self._settings.limits
-        failures = FailureLimiter(self._settings.failures_per_address, self._settings.failures_per_prefix)
+        failures = FailureLimiter(
+            self._settings.failures_per_address,
+            self._settings.failures_per_prefix,
+            on_failure=lambda reason: self.metrics.authentication_failures.add((reason,)),
+        )
         return Traffic(
             reloader=self.reloader,
             ledger=self.ledger,

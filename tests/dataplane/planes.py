@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.reload import Outcome
@@ -25,8 +26,9 @@ async def running(
     grace: float = 5.0,
     drain_delay: float = 0.0,
     snapshot_dir: Path | None = None,
+    **more: Any,
 ) -> AsyncIterator[DataPlane]:
-    """Start one on free ports with `bundle` loaded; stop it in order at the end."""
+    """Start one on free ports with `bundle` loaded and `more` settings; stop it in order at the end."""
     plane = DataPlane(
         Settings(
             listen=ANY,
@@ -37,6 +39,7 @@ async def running(
             grace=grace,
             drain_delay=drain_delay,
             snapshot_dir=snapshot_dir,
+            **more,
         )
     )
     plane.set_credentials(credentials or {})

@@ -26,7 +26,7 @@ _NAMES: Final = {
     "GN": NameOID.GIVEN_NAME,
     "TITLE": NameOID.TITLE,
 }
-_UNREADABLE: Final = (
+UNREADABLE: Final = (
     ValueError,
     TypeError,
     x509.DuplicateExtension,
@@ -63,7 +63,7 @@ def from_der(der: bytes, *, through: str = TLS) -> ClientCertificate:
     """Read a certificate; raises ValueError when it cannot be read."""
     try:
         return from_x509(x509.load_der_x509_certificate(der), through=through)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a readable X.509 certificate: {error}") from None
 
 
@@ -73,7 +73,7 @@ def from_x509(certificate: x509.Certificate, *, through: str = TLS) -> ClientCer
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(f"the certificate's extensions are not readable: {error}") from None
     return ClientCertificate(
         subject=name_text(certificate.subject),

@@ -11,7 +11,13 @@ from urllib.parse import unquote
 
 from cryptography import x509
 
-from tidegate_dataplane.transport.certificate import FORWARDED, ClientCertificate, from_x509, normalised_subject
+from tidegate_dataplane.transport.certificate import (
+    FORWARDED,
+    UNREADABLE,
+    ClientCertificate,
+    from_x509,
+    normalised_subject,
+)
 from tidegate_dataplane.transport.elements import Pairs, read_pairs, split_from_right
 from tidegate_dataplane.transport.proxies import AddressHeader, TrustedProxies, canonical_address
 
@@ -103,7 +109,7 @@ def _identifies(pairs: Pairs) -> bool:
 def _from_pem(text: str, digest: str, uris: tuple[str, ...]) -> ClientCertificate | None:
     try:
         found = from_x509(x509.load_pem_x509_certificate(unquote(text).encode("ascii")), through=FORWARDED)
-    except (ValueError, TypeError, x509.InvalidVersion):
+    except UNREADABLE:
         return None
     if digest not in ("", found.fingerprint) or not set(uris) <= set(found.uris):
         return None

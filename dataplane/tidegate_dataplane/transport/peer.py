@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from cryptography import x509
 
-from tidegate_dataplane.transport.certificate import ClientCertificate, from_x509
+from tidegate_dataplane.transport.certificate import UNREADABLE, ClientCertificate, from_x509
 from tidegate_dataplane.transport.trust import Chain, ClientTrust, Fault
 
 CERTIFICATE: Final = "tidegate.certificate"
@@ -75,7 +75,7 @@ def peer_of(connection: ssl.SSLObject, verifier: Verifier) -> Peer | None:
     try:
         chain = _verified_chain(connection, der)
         return Peer(chain, from_x509(chain[0]), verifier)
-    except (ValueError, TypeError, x509.InvalidVersion):
+    except UNREADABLE:
         return Unreadable(verifier)
 
 

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID
 from msgspec import Struct
 
-from tidegate_dataplane.transport.certificate import name_text
+from tidegate_dataplane.transport.certificate import UNREADABLE, name_text
 
 _REMEMBERED: Final = 4096
 _PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
@@ -153,7 +153,7 @@ def _out_of_time(certificate: x509.Certificate, now: float) -> Fault | None:
 def _may_sign(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 
@@ -208,7 +208,7 @@ def _revocations(
 def _check_extensions(name: str, crl: x509.CertificateRevocationList) -> None:
     try:
         critical = [each for each in crl.extensions if each.critical]
-    except (ValueError, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{name}: the revocation list's extensions are not readable: {error}") from None
     for extension in critical:
         value = extension.value
