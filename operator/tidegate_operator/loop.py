@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from tidegate_operator.compile.compiled import Compiled, CompileError, Served
 from tidegate_operator.compile.compiler import compile_world
 from tidegate_operator.compile.memo import Memo
+from tidegate_operator.keys.issuer import KeyIssuer
 from tidegate_operator.kube import API_FAILURES, ApiError
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, Planes
@@ -80,6 +81,7 @@ class Reconciler:
         store: Store,
         publisher: Publisher,
         status: StatusWriter,
+        issuer: KeyIssuer,
         planes: Planes,
         facts: Facts,
         metrics: Metrics,
@@ -91,6 +93,7 @@ class Reconciler:
         self._store = store
         self._publisher = publisher
         self._status = status
+        self._issuer = issuer
         self._planes = planes
         self._facts = facts
         self._metrics = metrics
@@ -136,6 +139,7 @@ class Reconciler:
         finally:
             self._may_write_status.clear()
             self._status.reset()
+            self._issuer.reset()
 
     def close(self) -> None:
         """Let the compiler's thread go."""
@@ -158,6 +162,7 @@ class Reconciler:
             self._may_write_status.set()
         self._metrics.published(published.revision, compiled.verdicts.values())
         self._status.published(compiled.verdicts, world.resources, published.revision)
+        self._issuer.published(compiled.generating)
         self.first_publication.set()
         if published.written:
             _log.info(

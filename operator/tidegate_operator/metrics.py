@@ -37,6 +37,12 @@ class Metrics:
             "Time since the operator's Lease last came back through its watch.",
             registry=registry,
         )
+        self.keys_issued = Counter(
+            "tidegate_operator_keys_issued", "Generated API keys by what was done.", ["step"], registry=registry
+        )
+        self.key_failures = Counter(
+            "tidegate_operator_key_failures", "API keys that could not be generated, attempts.", registry=registry
+        )
         self.objects = Gauge(
             "tidegate_operator_objects", "Objects by kind and state.", ["kind", "state"], registry=registry
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import signal
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tidegate_dataplane.settings import Address
 from tidegate_operator.audit import Auditor
 from tidegate_operator.dealing import Parts, deal
 from tidegate_operator.health import Health
+from tidegate_operator.keys.issuer import KeyIssuer
 from tidegate_operator.kube import Api
 from tidegate_operator.leadership import Alone, Election, Leadership
 from tidegate_operator.loop import Debounce, Reconciler
@@ -83,10 +85,19 @@ class _Operator:
         )
         make: type[Election] | type[Alone] = Election if options.elect else Alone
         self._leadership: Leadership = make(api, gateway, identity=options.identity, on_version=self._watchdog.expect)
+        self._issuer = KeyIssuer(
+            api,
+            self._store,
+            now=time.time,
+            random=secrets.token_bytes,
+            metrics=self._metrics,
+            on_change=self._changes.mark,
+        )
         self._reconciler = Reconciler(
             store=self._store,
             publisher=self._publisher,
             status=self._status,
+            issuer=self._issuer,
             planes=self._planes,
             facts=options.facts,
             metrics=self._metrics,
@@ -128,6 +139,7 @@ class _Operator:
                 tasks = [
                     group.create_task(self._leadership.run(self._lead), name="leadership"),
                     group.create_task(self._report(), name="status"),
+                    group.create_task(self._issuer.run(), name="keys"),
                     group.create_task(self._auditor.run(), name="audit"),
                     group.create_task(self._watch(), name="watch"),
                 ]

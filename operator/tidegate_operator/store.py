@@ -46,8 +46,11 @@ class Store:
 
     def world(self) -> World:
         """Everything declared now. A Resource that did not change is the same Python object as before."""
-        secrets = {key: seen.data for key, seen in self._secrets.snapshot().items()}
-        return World(resources=dict(self._live), secrets=secrets, unissued=self._unissued)
+        return World(resources=dict(self._live), secrets=self.secrets(), unissued=self._unissued)
+
+    def secrets(self) -> dict[SecretKey, Mapping[str, bytes]]:
+        """The data of every Secret."""
+        return {key: seen.data for key, seen in self._secrets.snapshot().items()}
 
     def resource(self, key: ObjectKey) -> Resource | None:
         return self._live.get(key)
@@ -135,6 +138,10 @@ class Store:
         return True
 
 
+# The sections of a policy that may name Secrets.
+_SECTIONS = ("authentication", "network", "risk")
+
+
 def secret_references(resource: Resource) -> Iterator[SecretKey]:
     """The Secrets that an object names, whether they exist or not."""
     spec = resource.spec
@@ -144,10 +151,25 @@ def secret_references(resource: Resource) -> Iterator[SecretKey]:
     elif resource.key.kind is Kind.CONSUMER:
         keys = _at(_at(spec, "credentials"), "apiKeys")
         references = keys if isinstance(keys, list) else []
+    elif resource.key.kind is Kind.POLICY:
+        references = [{"secretRef": found} for found in _secret_refs([spec.get(name) for name in _SECTIONS])]
     for reference in references:
         name = _at(_at(reference, "secretRef"), "name")
         if isinstance(name, str):
             yield SecretKey(resource.key.namespace, name)
+
+
+def _secret_refs(data: object) -> Iterator[object]:
+    """Every value of a field `secretRef` or `…SecretRef`, however deep."""
+    if isinstance(data, Mapping):
+        for name, value in data.items():
+            if name == "secretRef" or (isinstance(name, str) and name.endswith("SecretRef")):
+                yield value
+            else:
+                yield from _secret_refs(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _secret_refs(value)
 
 
 def _at(data: object, name: str) -> Any:

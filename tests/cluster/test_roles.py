@@ -26,9 +26,11 @@ _GROUPS = {"airoutes": "tidegate.dev", "aiconsumers": "tidegate.dev", "aipolicie
         (DATA_PLANE_ACCOUNT, "patch", "configmaps/tidegate-default", False, False),
         (DATA_PLANE_ACCOUNT, "list", "aiconsumers", False, False),
         (OPERATOR_ACCOUNT, "list", "secrets", True, True),
-        (OPERATOR_ACCOUNT, "create", "secrets", False, True),
+        (OPERATOR_ACCOUNT, "create", "secrets", True, True),  # by key-issuer.yaml
         (OPERATOR_ACCOUNT, "patch", "secrets/tidegate-default-credentials", False, True),
-        (OPERATOR_ACCOUNT, "patch", "secrets/another", False, False),
+        (OPERATOR_ACCOUNT, "patch", "secrets/another", True, True),  # by key-issuer.yaml
+        (OPERATOR_ACCOUNT, "update", "secrets/another", False, False),
+        (OPERATOR_ACCOUNT, "delete", "secrets/another", False, False),
         (OPERATOR_ACCOUNT, "delete", "secrets/tidegate-default-credentials", False, False),
         (OPERATOR_ACCOUNT, "list", "configmaps", False, True),
         (OPERATOR_ACCOUNT, "list", "airoutes", True, True),
