@@ -24,6 +24,13 @@ PATTERN_WORDS: dict[str, str] = {
     ),
     r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$": "a path that begins with '/' and does not end with one, such as /v1",
     r"^[a-z0-9!#$%&'*+.^_`|~-]+$": "a header name in lower case, such as x-experiment",
+    r"^https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9._~/%-]*)?$": (
+        "an http or https URL without user, query or fragment, such as https://idp.example.com/realms/main"
+    ),
+    r"^[!-~]+$": "printable ASCII characters without spaces",
+    r"^[a-z0-9-]+$": "a header name in lower case, such as x-client-country",
+    r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$": "an address or a network, such as 10.0.0.0/8 or 2001:db8::/32",
+    r"^[!#-\[\]-~]+$": "printable ASCII characters without spaces, quotes and backslashes",
     r"^[ -~]*$": "printable ASCII characters",
     r"^[A-Za-z0-9.-]+$": "letters, digits, '.' and '-', such as 2024-10-21",
     r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*$": "text without control characters; line breaks are fine",

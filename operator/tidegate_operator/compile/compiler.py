@@ -13,6 +13,7 @@ from tidegate_operator.compile.lower_attaching import lower_attaching
 from tidegate_operator.compile.lower_backends import lower_backends
 from tidegate_operator.compile.lower_consumers import lower_consumers
 from tidegate_operator.compile.lower_lists import lower_lists
+from tidegate_operator.compile.lower_providers import lower_providers
 from tidegate_operator.compile.lower_routes import lower_routes
 from tidegate_operator.compile.lower_subscriptions import lower_subscriptions
 from tidegate_operator.compile.lowered import Lowered
@@ -39,6 +40,7 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     lower_backends(forms, world.secrets, memo, out)
     attachments = lower_attaching(forms, world.resources, facts, memo, out)
     lower_lists(forms.policies, world, previous, memo, out)
+    lower_providers(forms, world.secrets, memo, out)
     sources = KeySources(world.secrets, world.unissued, facts.issues_keys)
     lower_consumers(forms, judged, sources, past, memo, out)
     granted = lower_subscriptions(forms, judged, memo, out)

@@ -22,7 +22,7 @@ Secrets = Mapping[SecretKey, Mapping[str, bytes]]
 
 MIN_KEY_CHARACTERS = 16
 _MAX_SECRET_KEY = 253
-_PRINTABLE = re.compile(rb"[\x21-\x7e]+")
+PRINTABLE = re.compile(rb"[\x21-\x7e]+")
 _NAMESPACE = re.compile(r"[-_a-zA-Z0-9]+")
 _NAME = re.compile(r"[-._a-zA-Z0-9]+")
 
@@ -99,8 +99,8 @@ def resolve_credential(content: BackendEntry, secrets: Secrets) -> tuple[bytes |
     if reference is None:
         return None, ()
     field = "spec.credential.secretRef"
-    value = _found(reference, content.source.namespace, secrets, field, problems)
-    if value is not None and not _PRINTABLE.fullmatch(value):
+    value = found_value(reference, content.source.namespace, secrets, field, problems)
+    if value is not None and not PRINTABLE.fullmatch(value):
         problems.add(
             field,
             f"key {reference.key} of Secret {reference.name} must be printable ASCII without spaces or line breaks "
@@ -149,7 +149,7 @@ def _resolve_generated(
 def _fit(value: bytes | None, where: str, problem: _Place) -> str:
     if value is None:
         return ""
-    if len(value) < MIN_KEY_CHARACTERS or not _PRINTABLE.fullmatch(value):
+    if len(value) < MIN_KEY_CHARACTERS or not PRINTABLE.fullmatch(value):
         problem.add(f"{where} is not a key that was generated: delete it there, and a new one is made")
         return ""
     return hashlib.sha256(value).hexdigest()
@@ -167,8 +167,8 @@ _FAULTS = {
 def _resolve_key(key: KeyEntry, namespace: str, secrets: Secrets, field: str, problems: Problems) -> KeyEntry:
     if key.secret is None:
         return key
-    value = _found(key.secret, namespace, secrets, field, problems)
-    if value is not None and (len(value) < MIN_KEY_CHARACTERS or not _PRINTABLE.fullmatch(value)):
+    value = found_value(key.secret, namespace, secrets, field, problems)
+    if value is not None and (len(value) < MIN_KEY_CHARACTERS or not PRINTABLE.fullmatch(value)):
         problems.add(
             field,
             f"key {key.secret.key} of Secret {key.secret.name} must be at least {MIN_KEY_CHARACTERS} printable ASCII "
@@ -185,7 +185,8 @@ def _resolve_key(key: KeyEntry, namespace: str, secrets: Secrets, field: str, pr
     return msgspec.structs.replace(key, sha256=digest)
 
 
-def _found(reference: SecretRef, namespace: str, secrets: Secrets, field: str, problems: Problems) -> bytes | None:
+def found_value(reference: SecretRef, namespace: str, secrets: Secrets, field: str, problems: Problems) -> bytes | None:
+    """What a reference stands for, without the line break that editors leave; notes when it stands for nothing."""
     value = _value(reference, namespace, secrets)
     if value is None:
         exists = SecretKey(namespace, reference.name) in secrets
