@@ -33,6 +33,8 @@ def read_folder(
         refuse(command, str(error))
     for problem in folder.problems:
         typer.echo(f"not served as written: {problem}", err=True)
+    for problem in folder.unresolved:
+        typer.echo(f"not found: {problem}", err=True)
     return folder
 
 

@@ -1,6 +1,6 @@
 """A folder, compiled and built as `tidegate serve` would, and where each of its objects stands."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,21 +8,27 @@ from tidegate_dataplane.runtime import Runtime, build
 from tidegate_dataplane.snapshot.codec import decode_shard
 from tidegate_operator.compile import Compiled, Memo, compile_world
 from tidegate_operator.compile.publication import make_index
+from tidegate_operator.field_path import field_path
 from tidegate_operator.inquiry.provenance import Provenance
 from tidegate_operator.manifests import Loaded, load_paths, to_world
 from tidegate_operator.problems import Severity
+from tidegate_operator.verdicts import Finding
 from tidegate_operator.world import Facts, ObjectKey, World
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledFolder:
-    """What a gateway that runs from these files decides by. `problems` say, a line each, what of them is not served."""
+    """What a gateway that runs from these files decides by.
+
+    `problems` say, a line each, which objects are not served as written; `unresolved` what they refer to in vain.
+    """
 
     world: World
     compiled: Compiled
     runtime: Runtime
     provenance: Provenance
     problems: tuple[str, ...]
+    unresolved: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -57,15 +63,16 @@ def compile_loaded(loaded: Loaded, bench: Workbench) -> CompiledFolder:
     world = to_world(loaded)
     compiled, runtime = bench.runtime_of(world)
     provenance = Provenance(manifest for manifest in loaded.documents if manifest.key is not None)
-    return CompiledFolder(world, compiled, runtime, provenance, tuple(_problems(loaded, compiled, provenance)))
+    unreadable = [str(problem) for problem in loaded.problems if problem.severity is Severity.ERROR]
+    errors = [
+        _line(key, finding, provenance) for key, one in sorted(compiled.verdicts.items()) for finding in one.errors
+    ]
+    unresolved = [
+        _line(key, finding, provenance) for key, one in sorted(compiled.verdicts.items()) for finding in one.unresolved
+    ]
+    return CompiledFolder(world, compiled, runtime, provenance, (*unreadable, *errors), tuple(unresolved))
 
 
-def _problems(loaded: Loaded, compiled: Compiled, provenance: Provenance) -> Iterator[str]:
-    for problem in loaded.problems:
-        if problem.severity is Severity.ERROR:
-            yield str(problem)
-    verdicts: Mapping[ObjectKey, object] = compiled.verdicts
-    for key in sorted(verdicts):
-        verdict = compiled.verdicts[key]
-        for finding in (*verdict.errors, *verdict.unresolved):
-            yield f"{provenance.text(str(key))}: {key}: {finding.field}: {finding.message}"
+def _line(key: ObjectKey, finding: Finding, provenance: Provenance) -> str:
+    place = provenance.field(str(key), field_path(finding.field))
+    return f"{place}: {key}: {finding.field}: {finding.message}"
