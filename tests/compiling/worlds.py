@@ -66,6 +66,13 @@ targets = st.fixed_dictionaries(
     {"backendRef": st.fixed_dictionaries({"name": names}, optional={"namespace": namespaces})},
     optional={"model": st.sampled_from(["m", "n"]), "weight": st.integers(0, 2), "priority": st.integers(0, 1)},
 )
+plans = st.sampled_from(
+    [
+        {"plans": [{"name": "basic"}]},
+        {"plans": [{"name": "basic"}, {"name": "gold", "rateLimit": {"requests": 5}}]},
+        {"plans": [{"name": "gold", "rateLimit": {"requests": 5, "period": "2h"}}]},
+    ]
+)
 routes = spec(
     {"models": some(("m", "n", "m*", "*"), least=1), "targets": st.lists(targets, min_size=1, max_size=3)},
     {
@@ -74,6 +81,8 @@ routes = spec(
         "pathPrefix": st.sampled_from(["/v1", "/", "/a/v1"]),
         "timeout": st.sampled_from(["60s", "1m", "5s", "2h"]),
         "match": st.just({"headers": [{"name": "x-a", "value": "1"}]}),
+        "allowedNamespaces": some(("*", *NAMESPACES)),
+        "subscription": plans,
     },
 )
 target_refs = st.lists(
@@ -119,12 +128,47 @@ consumers = spec(
         "credentials": st.lists(api_keys, max_size=2).map(lambda keys: {"apiKeys": keys}),
     },
 )
+ends = st.sampled_from(["2026-01-01T00:00:00Z", "2027-01-01T00:00:00+01:00", "2027"])
+subscriptions = spec(
+    {
+        "consumerRef": st.fixed_dictionaries({"name": names}),
+        "routeRef": st.fixed_dictionaries({"name": names}, optional={"namespace": namespaces}),
+        "plan": st.sampled_from(["basic", "gold"]),
+        "reason": st.just("to try it"),
+    },
+    {"notAfter": ends},
+)
+approvals = st.one_of(
+    spec(
+        {
+            "subscription": st.fixed_dictionaries(
+                {
+                    "namespace": namespaces,
+                    "name": names,
+                    "consumer": names,
+                    "route": names,
+                    "plan": st.sampled_from(["basic", "gold"]),
+                }
+            )
+        },
+        {"notAfter": ends, "revoked": st.sampled_from([False, False, True])},
+    ),
+    spec(
+        {
+            "request": st.fixed_dictionaries({"id": st.sampled_from(["apr-aaaaaaaa", "apr-bbbbbbbb"]), "route": names}),
+            "notAfter": st.sampled_from(["1970-01-02T00:00:00Z", "2027-01-01T00:00:00Z"]),
+        },
+        {"revoked": st.booleans()},
+    ),
+)
 SPECS: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.BACKEND: backends,
     Kind.ROUTE: routes,
     Kind.POLICY: policies,
     Kind.QUOTA: quotas,
     Kind.CONSUMER: consumers,
+    Kind.SUBSCRIPTION: subscriptions,
+    Kind.APPROVAL: approvals,
 }
 
 

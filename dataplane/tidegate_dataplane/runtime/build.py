@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime import credentials as credential_table
@@ -123,10 +124,15 @@ def _shards(index: Index, shards: Mapping[str, Shard], base: Runtime) -> dict[st
         if known.get(ref.name) == ref.sha256:
             taken[ref.name] = base.shards[ref.name]
         elif ref.name in shards:
-            taken[ref.name] = shards[ref.name]
+            taken[ref.name] = _read_here(shards[ref.name])
         else:
             raise BuildError(f"shard {ref.name} of revision {index.revision} is missing")
     return taken
+
+
+def _read_here(shard: Shard) -> Shard:
+    """Without what is carried for the operator alone: of thousands of subscribers it is most of the memory."""
+    return replace(shard, subscriptions=(), approvals=()) if shard.subscriptions or shard.approvals else shard
 
 
 def _lower_backend(entry: BackendEntry) -> Backend:

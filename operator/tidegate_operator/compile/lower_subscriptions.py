@@ -74,6 +74,8 @@ def _approvals(
 
 
 def _unresolved(content: ApprovalEntry, forms: Forms, judged: Mapping[ObjectKey, Judged]) -> tuple[Finding, ...]:
+    if content.revoked:  # kept for the records: what it spoke of may be gone
+        return ()
     namespace = content.source.namespace
     if content.subscription:
         wanted = _content(_key(Kind.SUBSCRIPTION, content.subscription), forms.subscriptions, judged, SubscriptionEntry)
