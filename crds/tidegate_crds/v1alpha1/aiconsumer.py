@@ -34,7 +34,10 @@ class KeyGeneration(Shape):
     """The operator makes the key and writes it into the Secret."""
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
-        CelRule("!has(self.overlap) || has(self.rotateEvery)", "generate.overlap goes with generate.rotateEvery"),
+        CelRule(
+            "!has(self.overlap) || has(self.rotateEvery)",
+            "spec.credentials.apiKeys[].generate: overlap goes with rotateEvery",
+        ),
     )
 
     rotate_every: Duration | None = Field(

@@ -49,7 +49,7 @@ class ClaimMapping(Shape):
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "!has(self.namespace) || has(self.name)",
-            "claims.namespace says of which tenant a caller without an AIConsumer is, which needs claims.name",
+            "spec.authentication…claims: namespace says of which tenant a caller without an AIConsumer is, and needs name",
         ),
     )
 

@@ -20,7 +20,7 @@ class ListRef(Shape):
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
             "has(self.configMapRef) != has(self.secretRef)",
-            "a reference to a list names exactly one of configMapRef and secretRef",
+            "spec: a reference to a list names exactly one of configMapRef and secretRef",
         ),
     )
 
