@@ -5,15 +5,22 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 
-from tidegate_operator.ingest import CustomListing, SecretListing, seen_object, seen_secret
+from tidegate_operator.ingest import (
+    ConfigMapListing,
+    CustomListing,
+    SecretListing,
+    seen_config_map,
+    seen_object,
+    seen_secret,
+)
 from tidegate_operator.kube import API_FAILURES, CONFIG_MAPS, ENDPOINT_SLICES, SECRETS, Api, ApiError, Listing
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.outputs import Gateway
 from tidegate_operator.planes import EndpointSlice, Planes
 from tidegate_operator.publish import Publisher
 from tidegate_operator.resources import RESOURCES
-from tidegate_operator.store import SeenObject, SeenSecret, Store
-from tidegate_operator.world import Kind, SecretKey
+from tidegate_operator.store import SeenConfigMap, SeenObject, SeenSecret, Store
+from tidegate_operator.world import LIST_LABEL, Kind, SecretKey
 
 _log = logging.getLogger(__name__)
 
@@ -105,6 +112,7 @@ class Auditor:
             for kind, resource in RESOURCES.items()
         }
         plan[SECRETS.path()] = self._audit_secrets
+        plan[CONFIG_MAPS.path()] = self._audit_lists
         plan[CONFIG_MAPS.path(gateway.namespace)] = self._audit_outputs
         if self._service is not None:
             plan[ENDPOINT_SLICES.path(gateway.namespace)] = self._audit_slices
@@ -127,6 +135,14 @@ class Auditor:
             version = int(page.metadata.resource_version)
             listed += [seen for item in page.items if (seen := seen_secret(item)).key != own]
         return self._store.audit_secrets(listed, version)
+
+    async def _audit_lists(self) -> list[str]:
+        listed: list[SeenConfigMap] = []
+        version = 0
+        async for page in self._api.pages(CONFIG_MAPS.path(), ConfigMapListing, labelSelector=f"{LIST_LABEL}=true"):
+            version = int(page.metadata.resource_version)
+            listed += map(seen_config_map, page.items)
+        return self._store.audit_config_maps(listed, version)
 
     async def _audit_outputs(self) -> list[str]:
         wrong = await self._publisher.audit()

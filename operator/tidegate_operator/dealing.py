@@ -6,7 +6,15 @@ from dataclasses import dataclass
 import msgspec
 
 from tidegate_operator.handlers import Event
-from tidegate_operator.ingest import ConfigMapObject, CustomObject, Meta, SecretObject, seen_object, seen_secret
+from tidegate_operator.ingest import (
+    ConfigMapObject,
+    CustomObject,
+    Meta,
+    SecretObject,
+    seen_config_map,
+    seen_object,
+    seen_secret,
+)
 from tidegate_operator.kube import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, SECRETS
 from tidegate_operator.loop import Debounce
 from tidegate_operator.outputs import Gateway
@@ -16,7 +24,7 @@ from tidegate_operator.resources import RESOURCES
 from tidegate_operator.status import StatusWriter
 from tidegate_operator.store import Store
 from tidegate_operator.watchdog import Watchdog
-from tidegate_operator.world import Kind, SecretKey
+from tidegate_operator.world import ConfigMapKey, Kind, SecretKey
 
 _log = logging.getLogger(__name__)
 _KINDS = {resource: kind for kind, resource in RESOURCES.items()}
@@ -58,6 +66,8 @@ def _deal(event: Event, parts: Parts) -> bool:
         return _deal_secret(event, parts)
     if event.resource == CONFIG_MAPS:
         item = msgspec.convert(event.body, ConfigMapObject)
+        if not event.own:
+            return _deal_list(item, event, parts)
         if event.deleted:
             return parts.publisher.forget_config_map(item.metadata.name, item.metadata.version)
         return parts.publisher.see_config_map(item)
@@ -82,6 +92,14 @@ def _deal_object(kind: Kind, event: Event, parts: Parts) -> bool:
     if parts.store.status(key) != before:
         parts.status.touched(key)
     return changed
+
+
+def _deal_list(item: ConfigMapObject, event: Event, parts: Parts) -> bool:
+    """Also one that lost its label counts as deleted: the watch sees no more of it."""
+    if event.deleted:
+        key = ConfigMapKey(item.metadata.namespace, item.metadata.name)
+        return parts.store.forget_config_map(key, item.metadata.version)
+    return parts.store.see_config_map(seen_config_map(item))
 
 
 def _deal_secret(event: Event, parts: Parts) -> bool:

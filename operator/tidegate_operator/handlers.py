@@ -13,6 +13,7 @@ import kopf
 from tidegate_operator.kube import CONFIG_MAPS, ENDPOINT_SLICES, LEASES, SECRETS, Resource
 from tidegate_operator.outputs import GATEWAY_LABEL, Gateway
 from tidegate_operator.resources import RESOURCES
+from tidegate_operator.world import LIST_LABEL
 
 LIST_CHUNK = 250
 # Kopf keeps a task for each object for so long after its last event, in seconds.
@@ -21,15 +22,20 @@ WORKER_IDLE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a list or watch said of an object; `body` is its JSON data."""
+    """Something that a list or watch said of an object; `body` is its JSON data.
+
+    `own` tells the watch of the operator's own namespace from that of the whole cluster: both see ConfigMaps, the one
+    the operator's outputs, the other lists.
+    """
 
     resource: Resource
     deleted: bool
     body: Any
+    own: bool = False
 
 
 Deliver: TypeAlias = Callable[[Event], None]
-CLUSTER_RESOURCES = (*RESOURCES.values(), SECRETS)
+CLUSTER_RESOURCES = (*RESOURCES.values(), SECRETS, CONFIG_MAPS)
 
 
 def own_resources(*, discover: bool) -> tuple[Resource, ...]:
@@ -37,24 +43,26 @@ def own_resources(*, discover: bool) -> tuple[Resource, ...]:
     return (CONFIG_MAPS, LEASES, ENDPOINT_SLICES) if discover else (CONFIG_MAPS, LEASES)
 
 
-def registry_for(resources: Iterable[Resource], deliver: Deliver, login: Any) -> kopf.OperatorRegistry:
+def registry_for(
+    resources: Iterable[Resource], deliver: Deliver, login: Any, *, own: bool = False
+) -> kopf.OperatorRegistry:
     """A registry with one handler for each resource, and nothing in module globals."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
     for resource in resources:
         decorate = kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)
-        decorate(_handler(resource, deliver))
+        decorate(_handler(resource, deliver, own=own))
     return registry
 
 
-def _handler(resource: Resource, deliver: Deliver) -> Any:
+def _handler(resource: Resource, deliver: Deliver, *, own: bool) -> Any:
     async def pass_on(event: Any, **_: Any) -> None:
-        deliver(Event(resource, event["type"] == "DELETED", event["object"]))
+        deliver(Event(resource, event["type"] == "DELETED", event["object"], own))
 
     return pass_on
 
 
-def settings_for(gateway: Gateway, *, service: str | None = None) -> kopf.OperatorSettings:
+def settings_for(gateway: Gateway, *, own: bool = False, service: str | None = None) -> kopf.OperatorSettings:
     """Kopf writes nothing, posts nothing, scans nothing; the server sends only what is used."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -66,7 +74,9 @@ def settings_for(gateway: Gateway, *, service: str | None = None) -> kopf.Operat
     settings.watching.chunk_size = LIST_CHUNK
     settings.networking.request_timeout = 60
     settings.watching.field_selectors[kopf_selector(SECRETS)] = "type=Opaque"
-    settings.watching.label_selectors[kopf_selector(CONFIG_MAPS)] = f"{GATEWAY_LABEL}={gateway.name}"
+    settings.watching.label_selectors[kopf_selector(CONFIG_MAPS)] = (
+        f"{GATEWAY_LABEL}={gateway.name}" if own else f"{LIST_LABEL}=true"
+    )
     settings.watching.field_selectors[kopf_selector(LEASES)] = f"metadata.name={gateway.index_name}"
     if service is not None:
         settings.watching.label_selectors[kopf_selector(ENDPOINT_SLICES)] = f"kubernetes.io/service-name={service}"

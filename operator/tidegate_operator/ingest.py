@@ -13,8 +13,8 @@ import msgspec
 
 from tidegate_operator.conditions import parse_status
 from tidegate_operator.kube import Listing
-from tidegate_operator.store import SeenObject, SeenSecret
-from tidegate_operator.world import Kind, ObjectKey, Resource, SecretKey
+from tidegate_operator.store import SeenConfigMap, SeenObject, SeenSecret
+from tidegate_operator.world import ConfigMapKey, Kind, ObjectKey, Resource, SecretKey
 
 
 class Meta(msgspec.Struct):
@@ -81,6 +81,13 @@ def seen_secret(item: SecretObject) -> SeenSecret:
     """What the store keeps of a Secret."""
     key = SecretKey(item.metadata.namespace, item.metadata.name)
     return SeenSecret(key, item.metadata.version, decoded(item.data))
+
+
+def seen_config_map(item: ConfigMapObject) -> SeenConfigMap:
+    """What the store keeps of a ConfigMap that holds a list."""
+    values = {name: value.encode("utf-8", "surrogatepass") for name, value in (item.data or {}).items()}
+    key = ConfigMapKey(item.metadata.namespace, item.metadata.name)
+    return SeenConfigMap(key, item.metadata.version, values | decoded(item.binary_data))
 
 
 def decoded(data: Mapping[str, str] | None) -> dict[str, bytes]:

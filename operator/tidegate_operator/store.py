@@ -12,7 +12,7 @@ from typing import Any
 
 from tidegate_operator.conditions import NO_STATUS, Condition, ObjectStatus
 from tidegate_operator.versioned import Versioned
-from tidegate_operator.world import ConsumerKey, Kind, ObjectKey, Resource, SecretKey, World
+from tidegate_operator.world import ConfigMapKey, ConsumerKey, Kind, ObjectKey, Resource, SecretKey, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,30 @@ class SeenSecret:
     data: Mapping[str, bytes] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SeenConfigMap:
+    """One ConfigMap that holds a list, at one resourceVersion."""
+
+    key: ConfigMapKey
+    version: int
+    data: Mapping[str, bytes] = field(repr=False)
+
+
 class Store:
     """The newest known state of everything declared. Single-threaded."""
 
     def __init__(self) -> None:
         self._objects: dict[Kind, Versioned[ObjectKey, SeenObject]] = {kind: Versioned() for kind in Kind}
         self._secrets: Versioned[SecretKey, SeenSecret] = Versioned()
+        self._config_maps: Versioned[ConfigMapKey, SeenConfigMap] = Versioned()
         self._live: dict[ObjectKey, Resource] = {}
         self._referenced: Counter[SecretKey] = Counter()
         self._unissued: Mapping[ConsumerKey, str] = {}
 
     def world(self) -> World:
         """Everything declared now. A Resource that did not change is the same Python object as before."""
-        return World(resources=dict(self._live), secrets=self.secrets(), unissued=self._unissued)
+        lists = {key: seen.data for key, seen in self._config_maps.snapshot().items()}
+        return World(resources=dict(self._live), secrets=self.secrets(), unissued=self._unissued, config_maps=lists)
 
     def secrets(self) -> dict[SecretKey, Mapping[str, bytes]]:
         """The data of every Secret."""
@@ -99,6 +110,19 @@ class Store:
         """Take a Secret's deletion; True when the World changed for something that refers to it."""
         return self._secrets.drop(key, version) and self._referenced[key] > 0
 
+    def see_config_map(self, seen: SeenConfigMap) -> bool:
+        """Take the state of a ConfigMap that holds a list; True when the World changed."""
+        known = self._config_maps.get(seen.key)
+        changed = known is None or known.data != seen.data
+        if known is not None and not changed:
+            # The compiler recognises an unchanged list at no cost by identity.
+            seen = SeenConfigMap(seen.key, seen.version, known.data)
+        return self._config_maps.put(seen.key, seen.version, seen) and changed
+
+    def forget_config_map(self, key: ConfigMapKey, version: int) -> bool:
+        """Take its deletion, or that it is labelled as a list no more; True when the World changed."""
+        return self._config_maps.drop(key, version)
+
     def audit(self, kind: Kind, listed: Iterable[SeenObject], list_version: int) -> list[str]:
         """Compare with a complete list of one kind and repair; returns what the watch had missed."""
         repairs = []
@@ -123,6 +147,18 @@ class Store:
         for key in self._secrets.vanished(present, list_version):
             if self._referenced[key] > 0:
                 repairs.append(f"Secret {key.namespace}/{key.name} was deleted")
+        return repairs
+
+    def audit_config_maps(self, listed: Iterable[SeenConfigMap], list_version: int) -> list[str]:
+        """As `audit`, for ConfigMaps that hold lists."""
+        repairs = []
+        present = set()
+        for seen in listed:
+            present.add(seen.key)
+            if self.see_config_map(seen):
+                repairs.append(f"ConfigMap {seen.key.namespace}/{seen.key.name} changed")
+        for key in self._config_maps.vanished(present, list_version):
+            repairs.append(f"ConfigMap {key.namespace}/{key.name} was deleted")
         return repairs
 
     def _set_live(self, key: ObjectKey, resource: Resource | None) -> bool:

@@ -1,8 +1,8 @@
 """Runs Kopf in a thread with an event loop of its own, and starts it again when it ends.
 
 Kopf cancels every task of its loop when it stops, and a burst of thousands of events keeps its loop busy for seconds;
-neither may touch publishing. Two Kopf operators run in that loop: one watches the whole cluster (Tidegate's kinds and
-Secrets), one only the operator's own namespace, so that it needs no right to read ConfigMaps anywhere else.
+neither may touch publishing. Two Kopf operators run in that loop: one watches the whole cluster (Tidegate's kinds,
+Secrets, and ConfigMaps that are labelled as lists), one the operator's own namespace (its outputs among them).
 """
 
 import asyncio
@@ -109,8 +109,10 @@ class Streams:
             stop_flag=stop,
         )
         own = kopf.operator(
-            registry=registry_for(own_resources(discover=self._service is not None), self._deliver, self._login()),
-            settings=settings_for(self._gateway, service=self._service),
+            registry=registry_for(
+                own_resources(discover=self._service is not None), self._deliver, self._login(), own=True
+            ),
+            settings=settings_for(self._gateway, own=True, service=self._service),
             namespaces=[self._gateway.namespace],
             standalone=True,
             stop_flag=stop,

@@ -52,6 +52,10 @@ class ConsumerKey(NamedTuple):
         return f"key {self.name} of AIConsumer {self.namespace}/{self.consumer}"
 
 
+LIST_LABEL = "tidegate.dev/list"
+"""ConfigMaps with this label and the value "true" may hold lists; all others are never read."""
+
+
 class ConfigMapKey(NamedTuple):
     """Identity of a ConfigMap that holds a list."""
 

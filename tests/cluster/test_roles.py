@@ -19,6 +19,7 @@ _GROUPS = {"airoutes": "tidegate.dev", "aiconsumers": "tidegate.dev", "aipolicie
     [
         (DATA_PLANE_ACCOUNT, "get", "secrets/tidegate-default-credentials", False, True),
         (DATA_PLANE_ACCOUNT, "get", "configmaps/tidegate-default-00", False, True),
+        (DATA_PLANE_ACCOUNT, "get", "configmaps/tidegate-default-l63", False, True),
         (DATA_PLANE_ACCOUNT, "get", "secrets/another", False, False),
         (DATA_PLANE_ACCOUNT, "list", "secrets", False, False),
         (DATA_PLANE_ACCOUNT, "list", "configmaps", False, False),
@@ -32,7 +33,9 @@ _GROUPS = {"airoutes": "tidegate.dev", "aiconsumers": "tidegate.dev", "aipolicie
         (OPERATOR_ACCOUNT, "update", "secrets/another", False, False),
         (OPERATOR_ACCOUNT, "delete", "secrets/another", False, False),
         (OPERATOR_ACCOUNT, "delete", "secrets/tidegate-default-credentials", False, False),
-        (OPERATOR_ACCOUNT, "list", "configmaps", False, True),
+        (OPERATOR_ACCOUNT, "list", "configmaps", True, True),
+        (OPERATOR_ACCOUNT, "patch", "configmaps", False, True),
+        (OPERATOR_ACCOUNT, "delete", "configmaps", False, True),
         (OPERATOR_ACCOUNT, "list", "airoutes", True, True),
         (OPERATOR_ACCOUNT, "patch", "airoutes", False, False),
         (OPERATOR_ACCOUNT, "delete", "aipolicies", False, False),

@@ -17,9 +17,7 @@ from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo, PreparedList
 from tidegate_operator.compile.problems import sort_findings
 from tidegate_operator.verdicts import Finding, Reason
-from tidegate_operator.world import ConfigMapKey, ObjectKey, SecretKey, World
-
-LIST_LABEL = "tidegate.dev/list"
+from tidegate_operator.world import LIST_LABEL, ConfigMapKey, ObjectKey, SecretKey, World
 
 Parts = tuple[ListPart, ...]
 
