@@ -51,7 +51,26 @@ VALID: dict[str, dict[str, Any]] = {
             {"unit": "Requests", "amount": "0", "window": {"sliding": "24h"}, "onExceed": "Alert"},
         ],
     },
+    "AISubscription": {
+        "consumerRef": {"name": "search"},
+        "routeRef": {"namespace": "models", "name": "chat"},
+        "plan": "gold",
+        "reason": "to rank results",
+        "notAfter": "2027-01-31T00:00:00Z",
+    },
+    "AIApproval": {
+        "subscription": {
+            "namespace": "team-a",
+            "name": "search-chat",
+            "consumer": "search",
+            "route": "chat",
+            "plan": "gold",
+        },
+        "notAfter": "2027-01-31T00:00:00Z",
+    },
 }
+_REQUEST = {"request": {"id": "apr-mfrggzdfmztwq2lk", "route": "chat"}, "notAfter": "2027-01-31T00:00:00Z"}
+_PLANS = {"plans": [{"name": "basic", "rateLimit": {"requests": 60, "burst": 10}}, {"name": "gold"}]}
 
 
 @dataclass(frozen=True)
@@ -154,6 +173,45 @@ CASES: tuple[Case, ...] = (
     _valid("AIPolicy", ("spec.targetRefs", [{"kind": "Namespace"}, {"kind": "Namespace"}])),
     _valid("Quota", ("spec.limits[0].window", {"sliding": "1s"})),
     _valid("Quota", ("spec.limits[0].window", {"sliding": "1s", "timeZone": None})),
+    _valid("AIRoute", ("spec.subscription", _PLANS)),
+    _valid("AIRoute", ("spec.subscription", {"plans": [{"name": "a", "rateLimit": {"requests": 1}}]})),
+    _valid("AISubscription", ("spec.routeRef.namespace", None), ("spec.notAfter", None)),
+    _valid("AISubscription", ("spec.reason", "first line\nsecond line: \u2603\n")),
+    _valid("AISubscription", ("status", {"expires": "2027-01-31T00:00:00Z"})),
+    _valid("AIApproval", ("spec", _REQUEST)),
+    _valid("AIApproval", ("spec.revoked", True), ("spec.notAfter", None)),
+    # subscriptions and approvals
+    _set("AISubscription", "spec.routeRef.kind", "AIRoute"),
+    _set("AIApproval", "spec.subscription.uid", "x"),
+    _set("AIRoute", "spec.subscription", {**_PLANS, "approvers": []}),
+    _set("AISubscription", "spec.reason", "bell \u0007"),
+    _set("AISubscription", "spec.reason", "escape \u001b[2J"),
+    _set("AISubscription", "spec.reason", "control \u009b"),
+    _set("AISubscription", "spec.reason", ""),
+    _set("AISubscription", "spec.reason", REMOVED),
+    _set("AISubscription", "spec.plan", "Gold"),
+    _set("AISubscription", "spec.consumerRef.name", "a/b"),
+    _set("AISubscription", "spec.notAfter", "soon"),
+    _set("AIApproval", "spec.subscription.plan", REMOVED),
+    _set("AIApproval", "spec.subscription.consumer", ""),
+    _set("AIApproval", "spec.revoked", "true"),
+    _wrong("AIApproval", "spec", ("spec", {})),
+    _wrong("AIApproval", "spec", ("spec.request", _REQUEST["request"])),
+    _wrong("AIApproval", "spec", ("spec", {"request": _REQUEST["request"]})),
+    _wrong(
+        "AIApproval", "spec.request.id", ("spec", {**_REQUEST, "request": {"id": "mfrggzdfmztwq2lk", "route": "c"}})
+    ),
+    _wrong("AIApproval", "spec.request.id", ("spec", {**_REQUEST, "request": {"id": "apr-aaaaaaa1", "route": "c"}})),
+    _wrong("AIRoute", "spec.subscription.plans", ("spec.subscription", {"plans": []})),
+    _wrong(
+        "AIRoute", "spec.subscription.plans", ("spec.subscription", {"plans": [{"name": f"p{n}"} for n in range(17)]})
+    ),
+    _wrong("AIRoute", "spec.subscription.plans[1]", ("spec.subscription", {"plans": [{"name": "p"}, {"name": "p"}]})),
+    _wrong(
+        "AIRoute",
+        "spec.subscription.plans[0].rateLimit.requests",
+        ("spec.subscription", {"plans": [{"name": "p", "rateLimit": {"requests": 0}}]}),
+    ),
     # unknown fields
     _set("AIBackend", "spec.endpont", "https://x.example"),
     _wrong("AIBackend", "spec.tls.insecure", ("spec.tls", {"caBundle": "x", "insecure": True})),

@@ -15,11 +15,13 @@ PLURALS = {
     "AIPolicy": "aipolicies",
     "AIRoute": "airoutes",
     "Quota": "quotas",
+    "AISubscription": "aisubscriptions",
+    "AIApproval": "aiapprovals",
 }
 
 
 def custom(kind: str, namespace: str, name: str, spec: Mapping[str, Any]) -> Manifest:
-    """One of the five kinds."""
+    """An object of one of Tidegate's kinds."""
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": API, "kind": kind, "metadata": metadata, "spec": dict(spec)}
 

@@ -25,6 +25,8 @@ PLURALS = {
     "AIConsumer": "aiconsumers",
     "AIPolicy": "aipolicies",
     "Quota": "quotas",
+    "AISubscription": "aisubscriptions",
+    "AIApproval": "aiapprovals",
 }
 CONFIG_MAPS = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
 SECRETS = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/secrets"
@@ -66,7 +68,7 @@ class Installation:
         return process
 
     def create(self, kind: str, namespace: str, name: str, spec: dict[str, Any]) -> None:
-        """Create an object of one of the five kinds."""
+        """Create an object of one of Tidegate's kinds."""
         body = {"apiVersion": "tidegate.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
         self.rest.create(f"{GROUP}/namespaces/{namespace}/{PLURALS[kind]}", body)
 
@@ -147,7 +149,7 @@ class Installation:
         return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
 
     def objects(self) -> dict[str, dict[str, Any]]:
-        """Everything of the five kinds."""
+        """Everything of Tidegate's kinds."""
         return {
             f"{item['kind']} {item['metadata']['namespace']}/{item['metadata']['name']}": item
             for plural in PLURALS.values()
