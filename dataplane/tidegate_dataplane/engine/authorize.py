@@ -4,6 +4,7 @@ Policies only tighten: one Deny rule that matches refuses, and of every policy t
 expression without a truth value lets nobody in: an Allow rule does not match, a Deny rule does.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -12,13 +13,17 @@ from tidegate_dataplane.engine.attributes import attributes_of
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Step, Verdict
 from tidegate_dataplane.expressions import EvaluationError, Program
+from tidegate_dataplane.expressions.environment import BACKEND
 from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
-from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef, Subscriber
-from tidegate_dataplane.snapshot.entries import Effect
+from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef, Subscriber, Tier
+from tidegate_dataplane.snapshot.entries import Effect, Method
 
 
 class Subject(Struct, gc=False):
-    """A call on a route by a consumer, as rules see it; `variables` is made when an expression first asks for it."""
+    """A call on a route by a consumer, as rules see it; `variables` is made when an expression first asks for it.
+
+    Rules that look at the backend need it among the variables: see by_target.py.
+    """
 
     call: Call
     route: Route
@@ -28,6 +33,8 @@ class Subject(Struct, gc=False):
     lists: Lists = NO_LISTS
     made: dict[str, Any] | None = None
     subscription: Subscriber | None = None
+    # The targets that the rules leave, when they leave out some.
+    tiers: tuple[Tier, ...] | None = None
 
     @property
     def plan(self) -> str:
@@ -46,14 +53,26 @@ class Subject(Struct, gc=False):
                     "host": call.host,
                     "headers": call.headers,
                     "address": call.address,
+                    "peer": call.peer,
+                    "proxyHeaders": call.proxy_headers,
                     "bodyBytes": call.body_bytes,
                 },
-                "consumer": {**self.consumer.variables, "plan": self.plan},
+                "consumer": {
+                    **self.consumer.variables,
+                    "plan": self.plan,
+                    "methods": _method_names(self.identity.methods),
+                },
                 "token": self.identity.token,
                 "route": self.route.variables,
                 "now": self.now,
             }
         return self.made
+
+
+@lru_cache(maxsize=256)
+def _method_names(methods: frozenset[Method]) -> tuple[str, ...]:
+    """One tuple for each set: programs compare by identity."""
+    return tuple(sorted(method.value for method in methods))
 
 
 class Ruling(Struct, frozen=True, gc=False):
@@ -68,16 +87,16 @@ _OPEN = Ruling(None, None)
 
 
 def authorize(guard: Guard, subject: Subject, trace: list[Step] | None = None, *, shadow: bool = False) -> Ruling:
-    """The first refusal, or the rule that let in."""
+    """The first refusal, or the rule that let in. For guards none of whose rules looks at the backend."""
     for rule in guard.deny:
-        if _matches(rule, subject, trace, shadow):
+        if matches(rule, subject, trace, shadow):
             return Ruling(rule.ref, None)
     if not guard.allow:
         return _OPEN
     allowed: RuleRef | None = None
     for policy, rules in guard.allow:
         for rule in rules:
-            if _matches(rule, subject, trace, shadow):
+            if matches(rule, subject, trace, shadow):
                 allowed = rule.ref
                 break
         else:
@@ -88,7 +107,8 @@ def authorize(guard: Guard, subject: Subject, trace: list[Step] | None = None, *
     return Ruling(None, allowed)
 
 
-def _matches(rule: Rule, subject: Subject, trace: list[Step] | None, shadow: bool) -> bool:
+def matches(rule: Rule, subject: Subject, trace: list[Step] | None, shadow: bool) -> bool:
+    """Whether all that the rule names matches; a Deny rule also when its expression has no value."""
     if trace is not None:
         return _traced(rule, subject, trace, shadow)
     return _cheap(rule, subject) and (rule.program is None or _holds(rule, subject))
@@ -99,7 +119,9 @@ def _cheap(rule: Rule, subject: Subject) -> bool:
         return False
     if rule.operations is not None and subject.call.operation not in rule.operations:
         return False
-    return rule.models is None or rule.models.match(subject.call.model)
+    if rule.models is not None and not rule.models.match(subject.call.model):
+        return False
+    return rule.versions is None or rule.versions.match(subject.variables[BACKEND]["version"])
 
 
 def _holds(rule: Rule, subject: Subject) -> bool:
@@ -113,14 +135,14 @@ def _holds(rule: Rule, subject: Subject) -> bool:
 
 
 def _traced(rule: Rule, subject: Subject, trace: list[Step], shadow: bool) -> bool:
-    matches = _cheap(rule, subject) and _holds(rule, subject)
-    saw, verdict = _saw(rule, subject, matches)
+    found = _cheap(rule, subject) and _holds(rule, subject)
+    saw, verdict = _saw(rule, subject, found)
     trace.append(
         Step(
             "authorization", f"{rule.ref.kind} {rule.ref.key}", rule.ref.generation, rule.ref.rule, saw, verdict, shadow
         )
     )
-    return matches
+    return found
 
 
 def _saw(rule: Rule, subject: Subject, matches: bool) -> tuple[str, Verdict]:
@@ -131,6 +153,8 @@ def _saw(rule: Rule, subject: Subject, matches: bool) -> tuple[str, Verdict]:
         return f"operation {call.operation} is not among {_list(rule.operations)}", Verdict.NO_MATCH
     if rule.models is not None and not rule.models.match(call.model):
         return f"model '{call.model}' is not among the rule's", Verdict.NO_MATCH
+    if rule.versions is not None and not rule.versions.match(subject.variables[BACKEND]["version"]):
+        return f"version '{subject.variables[BACKEND]['version']}' is not among the rule's", Verdict.NO_MATCH
     verdict = Verdict.NO_MATCH
     if matches:
         verdict = Verdict.DENIED if rule.effect is Effect.DENY else Verdict.ACCEPTED

@@ -8,6 +8,7 @@ it in, is there a backend. Whether its key has leaked comes before all that the 
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.admit import demands
 from tidegate_dataplane.engine.authorize import Subject, authorize
+from tidegate_dataplane.engine.by_target import authorize_targets
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decision import Decision, Denial, Step, Verdict
@@ -74,7 +75,7 @@ def decide_for(
     subscribed = subject.subscription
     wanted = demands(runtime, route, consumer, call.address, None if subscribed is None else subscribed.plan)
     risk, grant = weighed.risk, weighed.grant
-    return Decision(None, route, consumer, identity, allowed, shadow, wanted, risk, grant, subscribed)
+    return Decision(None, route, consumer, identity, allowed, shadow, wanted, risk, grant, subscribed, subject.tiers)
 
 
 def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | None, RuleRef | None]:
@@ -88,7 +89,8 @@ def judge(subject: Subject, trace: list[Step] | None = None) -> tuple[Denial | N
         denial = unsubscribed(subject, route.subscriptions, trace)
     if denial is not None:
         return denial, None
-    ruling = authorize(route.guard, subject, trace)
+    by_target = route.guard.by_target
+    ruling = authorize_targets(route.guard, subject, trace) if by_target else authorize(route.guard, subject, trace)
     if ruling.refused is not None:
         return denials.forbidden(ruling.refused), None
     if not route.tiers:
@@ -146,7 +148,8 @@ def _shadow(guard: Guard, subject: Subject, observed: Observed, trace: list[Step
     _note_gates(trace, guard, identity, shadow=True)
     if trace is not None:
         note_networks(trace, guard.networks, address, lists, shadow=True)
-    ruled_out = authorize(guard, subject, trace, shadow=True).refused
+    rule = authorize_targets if guard.by_target else authorize
+    ruled_out = rule(guard, subject, trace, shadow=True).refused
     found = (
         leaked(guard.leaks, identity, lists) if guard.leaks else None,
         refused(guard.networks, address, lists) if guard.networks else None,

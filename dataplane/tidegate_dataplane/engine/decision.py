@@ -5,7 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from tidegate_dataplane.ledger.demand import Demand
-from tidegate_dataplane.runtime.objects import Consumer, Identity, Route, RuleRef, Subscriber
+from tidegate_dataplane.runtime.objects import Consumer, Identity, Route, RuleRef, Subscriber, Tier
 from tidegate_dataplane.snapshot.entries import Method
 
 
@@ -16,6 +16,7 @@ class Verdict(StrEnum):
     DENIED = "Denied"
     NO_MATCH = "NoMatch"
     ERROR = "Error"
+    LEFT_OUT = "LeftOut"  # a target, for this call
 
 
 class RiskOutcome(StrEnum):
@@ -68,7 +69,8 @@ class Decision(Struct, frozen=True, gc=False):
     mappings add, the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
     in, if one was needed. `shadow` names the rules of Shadow policies that would have refused. `demands` goes to the
     ledger. `risk` is None where no policy weighs it; `grant` is the approved request that this call uses up.
-    `subscribed` is what the consumer has subscribed to, None where the route asks for no subscription.
+    `subscribed` is what the consumer has subscribed to, None where the route asks for no subscription. `tiers` are the
+    targets that rules leave, None when that is all of the route's.
     """
 
     denial: Denial | None
@@ -81,6 +83,7 @@ class Decision(Struct, frozen=True, gc=False):
     risk: Risk | None = None
     grant: str = ""
     subscribed: Subscriber | None = None
+    tiers: tuple[Tier, ...] | None = None
 
     @property
     def plan(self) -> str:

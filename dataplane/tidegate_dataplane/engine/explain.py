@@ -10,7 +10,7 @@ from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS, Remedy, Situation, find_remedies
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import NOBODY, Credential, Identity, Route
+from tidegate_dataplane.runtime.objects import NOBODY, Credential, Identity, Tier
 
 
 class Limit(Struct, frozen=True, rename="camel"):
@@ -81,7 +81,7 @@ def explain(runtime: Runtime, call: Call, now: float, identity: Identity | None 
         method=methods_of(decision.identity),
         allowed_by=str(decision.rule) if decision.rule else "",
         shadow=tuple(str(ref) for ref in decision.shadow),
-        targets=_targets(decision.route) if decision.route else (),
+        targets=_targets(decision.route.tiers if decision.tiers is None else decision.tiers) if decision.route else (),
         limits=tuple(_limit(demand) for demand in decision.demands),
         steps=tuple(steps),
         plan=decision.plan,
@@ -89,11 +89,11 @@ def explain(runtime: Runtime, call: Call, now: float, identity: Identity | None 
     )
 
 
-def _targets(route: Route) -> tuple[str, ...]:
+def _targets(tiers: tuple[Tier, ...]) -> tuple[str, ...]:
     return tuple(
         f"AIBackend {target.backend.key} model '{target.model or '(as asked)'}' priority {target.priority} "
         f"weight {target.weight}"
-        for tier in route.tiers
+        for tier in tiers
         for target in (order[0] for order in tier.orders)
     )
 

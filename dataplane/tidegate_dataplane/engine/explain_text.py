@@ -16,6 +16,7 @@ _WORDS: Final = {
     Verdict.DENIED: "DENIED",
     Verdict.NO_MATCH: "no match",
     Verdict.ERROR: "error",
+    Verdict.LEFT_OUT: "left out",
 }
 
 

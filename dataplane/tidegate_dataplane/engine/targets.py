@@ -2,15 +2,16 @@
 
 from bisect import bisect_right
 
-from tidegate_dataplane.runtime.objects import Route, Target
+from tidegate_dataplane.runtime.objects import Route, Target, Tier
 
 
-def attempts(route: Route, pick: float) -> tuple[Target, ...]:
+def attempts(route: Route, pick: float, left: tuple[Tier, ...] | None = None) -> tuple[Target, ...]:
     """All usable targets in the order of trying: tier by tier, in each a weighted choice and then the others.
 
-    `pick` is a random number in [0, 1): equal picks give equal orders. Empty when the route has no usable target.
+    `pick` is a random number in [0, 1): equal picks give equal orders. `left` are the targets that rules leave for this
+    call, if they leave out some. Empty when the route has no usable target.
     """
-    tiers = route.tiers
+    tiers = route.tiers if left is None else left
     if len(tiers) == 1:
         tier = tiers[0]
         orders = tier.orders

@@ -50,6 +50,7 @@ SAMPLE_NOW: Final = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 NOW: Final = "now"
 BACKEND: Final = "backend"
 RULE_ROOTS: Final = frozenset({*SAMPLES, NOW})
+CALL_ROOTS: Final = RULE_ROOTS - {BACKEND}
 MAPPING_ROOTS: Final = frozenset({"token"})
 MAPS: Final = frozenset(
     {("request", "headers"), ("request", "proxyHeaders"), ("consumer", "attributes"), ("token", "claims")}

@@ -11,6 +11,7 @@ import cel
 from tidegate_dataplane.expressions import cost
 from tidegate_dataplane.expressions.clock import accessor
 from tidegate_dataplane.expressions.environment import (
+    CALL_ROOTS,
     CLAIM_SAMPLES,
     CLAIMS,
     IN_NETWORK,
@@ -150,9 +151,12 @@ class ValueProgram(Evaluation):
         return tuple(result)
 
 
-def compile_expression(text: str) -> Program:
-    """Check and compile a condition; raises ExpressionError with what is wrong and what would be right."""
-    references = _checked(text, RULE_ROOTS, cost.RULE_LIMIT)
+def compile_expression(text: str, *, by_target: bool = False) -> Program:
+    """Check and compile a condition; raises ExpressionError with what is wrong and what would be right.
+
+    Only where targets are judged one by one (`by_target`) may it look at `backend`.
+    """
+    references = _checked(text, RULE_ROOTS if by_target else CALL_ROOTS, cost.RULE_LIMIT)
     program = Program(text, references)
     _try_out(references, program.evaluate)
     program.forget()

@@ -24,6 +24,7 @@ _FEW_VALUES: Final = frozenset(
         ("consumer", "type"),
         ("consumer", "team"),
         ("consumer", "tier"),
+        ("consumer", "plan"),
         ("consumer", "roles"),
         ("consumer", "methods"),
         ("token", "issuer"),

@@ -56,7 +56,9 @@ class Forwarder:
     async def ask(self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route) -> Answer:
         """Try targets within the route's timeout and number of attempts."""
         retry_on = route.entry.retry_on
-        order = attempts(route, random())  # noqa: S311 - spreads load, protects nothing
+        decision = exchange.decision
+        left = None if decision is None else decision.tiers
+        order = attempts(route, random(), left)  # noqa: S311 - spreads load, protects nothing
         last = route.entry.retry_attempts
         started = perf_counter()
         question = _question(exchange, prompt, operation)

@@ -12,6 +12,7 @@ from tidegate_dataplane.expressions import (
     compile_value,
 )
 from tidegate_dataplane.expressions.clock import time_zone
+from tidegate_dataplane.expressions.environment import BACKEND
 from tidegate_dataplane.ledger.demand import Window
 from tidegate_dataplane.runtime.build_error import BuildError
 from tidegate_dataplane.runtime.lists import AddressList, list_key
@@ -66,8 +67,8 @@ def reference(kind: str, source: Source, rule: str = "") -> RuleRef:
 
 
 @lru_cache(maxsize=4096)
-def _program(text: str) -> Program:
-    return compile_expression(text)
+def _program(text: str, *, by_target: bool = False) -> Program:
+    return compile_expression(text, by_target=by_target)
 
 
 @lru_cache(maxsize=4096)
@@ -160,7 +161,7 @@ def _leaks(entry: PolicyEntry) -> Leaks | None:
 
 def _rule(source: Source, entry: RuleEntry) -> Rule:
     try:
-        program = _program(entry.when) if entry.when else None
+        program = _program(entry.when, by_target=True) if entry.when else None
     except ExpressionError as error:
         raise BuildError(f"AIPolicy {source.key} rule {entry.name}: {error}") from error
     return Rule(
@@ -170,6 +171,8 @@ def _rule(source: Source, entry: RuleEntry) -> Rule:
         models=_names(entry.models) if entry.models else None,
         operations=frozenset(entry.operations) if entry.operations else None,
         program=program,
+        versions=_names(entry.versions) if entry.versions else None,
+        by_target=bool(entry.versions) or (program is not None and BACKEND in program.variables),
     )
 
 

@@ -55,7 +55,10 @@ class Names:
 
 
 class Rule(Struct, frozen=True, eq=False):
-    """An authorization rule; None means any. The cheap conditions come first, `program` last."""
+    """An authorization rule; None means any. The cheap conditions come first, `program` last.
+
+    With `by_target` it looks at the backend, so that it is asked for each target by itself.
+    """
 
     ref: RuleRef
     effect: Effect
@@ -63,6 +66,8 @@ class Rule(Struct, frozen=True, eq=False):
     models: Names | None
     operations: frozenset[Operation] | None
     program: Program | None
+    versions: Names | None = None
+    by_target: bool = False
 
 
 class Bucket(Struct, frozen=True, gc=False):
@@ -235,7 +240,7 @@ class Guard(Struct, frozen=True, eq=False):
     `methods` are those that every gate accepts, None when there is no gate. `providers` are the keys of all that the
     gates name, by method, `mappings` of those that say who a token stands for. `deny` holds every Deny rule, `allow`
     one group for each policy that has Allow rules: its own reference, and the rules. `by_address` are those of the
-    buckets whose counters are known only when a call comes.
+    buckets whose counters are known only when a call comes. `by_target` tells whether any rule looks at the backend.
     """
 
     gates: tuple[Gate, ...]
@@ -249,6 +254,7 @@ class Guard(Struct, frozen=True, eq=False):
     risks: tuple[RiskSection, ...]
     networks: tuple[Network, ...]
     leaks: tuple[Leaks, ...]
+    by_target: bool = False
 
 
 class Plan(Struct, frozen=True, eq=False):

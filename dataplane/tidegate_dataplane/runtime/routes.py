@@ -1,6 +1,7 @@
 """The effective route: an entry joined with the policies, quotas and backends that it names."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from tidegate_dataplane.runtime.lower import reference
 from tidegate_dataplane.runtime.objects import Backend, Gate, Guard, Policy, Provider, Quota, Route, Target, Tier
@@ -110,6 +111,7 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
             policy.network for policy, sections in pairs if policy.network is not None and Section.NETWORK in sections
         ),
         leaks=tuple(policy.leaks for policy in asked if policy.leaks is not None),
+        by_target=any(rule.by_target for policy in ruled for rule in (*policy.deny, *policy.allow)),
     )
 
 
@@ -143,6 +145,21 @@ def tiers(entries: tuple[TargetEntry, ...], backends: Mapping[str, Backend]) -> 
         if backend is not None and entry.weight > 0:
             target = Target(backend, entry.model, entry.weight, entry.priority)
             by_priority.setdefault(entry.priority, []).append(target)
+    return _tiers(by_priority)
+
+
+@lru_cache(maxsize=1024)
+def without(route: tuple[Tier, ...], left_out: frozenset[Target]) -> tuple[Tier, ...]:
+    """Tiers without some of their targets; the weights of those that remain keep their proportions."""
+    by_priority: dict[int, list[Target]] = {}
+    for tier in route:
+        for order in tier.orders:
+            if order[0] not in left_out:
+                by_priority.setdefault(order[0].priority, []).append(order[0])
+    return _tiers(by_priority)
+
+
+def _tiers(by_priority: Mapping[int, list[Target]]) -> tuple[Tier, ...]:
     return tuple(_tier(by_priority[priority]) for priority in sorted(by_priority))
 
 

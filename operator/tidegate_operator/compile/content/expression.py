@@ -5,10 +5,10 @@ from tidegate_dataplane.snapshot.entries import ClaimMapping
 from tidegate_operator.compile.problems import Problems
 
 
-def check_expression(text: str, field: str, problems: Problems) -> None:
-    """Note a problem when a data plane could not compile `text`."""
+def check_expression(text: str, field: str, problems: Problems, *, by_target: bool = False) -> None:
+    """Note a problem when a data plane could not compile `text`; `by_target` if it may look at the backend."""
     try:
-        compile_expression(text)
+        compile_expression(text, by_target=by_target)
     except ExpressionError as error:
         problems.add(field, str(error))
 

@@ -45,7 +45,7 @@ def policy_content(resource: Resource, spec: AIPolicySpec, facts: Facts, problem
 
 def _rule(rule: AuthorizationRule, position: int, problems: Problems) -> RuleEntry:
     if rule.when is not None:
-        check_expression(rule.when, f"spec.authorization.rules[{position}].when", problems)
+        check_expression(rule.when, f"spec.authorization.rules[{position}].when", problems, by_target=True)
     return RuleEntry(
         name=rule.name,
         effect=Effect(rule.effect.value),
