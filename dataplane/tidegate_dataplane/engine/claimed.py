@@ -16,7 +16,7 @@ def consumer_on(guard: Guard, identity: Identity) -> Consumer:
     """The consumer as the rules of a route see it."""
     if not identity.claims:
         return identity.consumer
-    providers = guard.mappings & identity.claims.keys()
+    providers = guard.mappings.intersection(identity.claims)
     if not providers:
         return identity.consumer
     known = identity.resolved.get(providers)
