@@ -51,6 +51,8 @@ def read_settings(options: argparse.Namespace) -> Settings:
             "no source of snapshots: run in a cluster, or give --kubeconfig, --api-server, --snapshot-dir"
             " or --snapshot-file"
         )
+    if not options.audit_file and (options.audit_key_file or options.audit_when_full is WhenFull.DENY):
+        raise ValueError("--audit-key-file and --audit-when-full=deny are of no use without --audit-file")
     return Settings(
         gateway=options.gateway,
         namespace=options.namespace,

@@ -132,7 +132,7 @@ class AuditLog:
                 self._waiting.append(record)
             else:
                 self._dropped += 1
-        if not self._wake.is_set():
+        if not self._failure and not self._wake.is_set():
             self._wake.set()
 
     def _run(self) -> None:

@@ -254,6 +254,8 @@ class _Walk:
         elif sealed.seq != (self._seq + 1 if beginning.writer.id == self._writer else 1):
             self._report_problem(_why(self._seq, sealed.seq))
         report.last_file = beginning.file
+        if self._writer and self._writer != beginning.writer.id and not report.closed:
+            self._note("the process before did not end in order: it was killed, or lines at its end were removed")
         if not follows(self._digest, _unhex(beginning.prev), sealed):
             self._report_problem(_CHANGED)
         self._writer = beginning.writer.id

@@ -105,7 +105,11 @@ def test_a_restarted_process_goes_on_with_the_chain(tmp_path: Path) -> None:
         write_file(path, [record(number)], orderly=number != 1)
     assert events(path) == ["Opened", "0", "Stopped", "Resumed", "1", "Resumed", "2", "Stopped"]
     assert checked(path) == []
-    (report,) = verify([path]).logs
+    verdict = verify([path])
+    assert [(each.line, each.message.partition(":")[0]) for each in verdict.notes] == [
+        (6, "the process before did not end in order")
+    ]
+    (report,) = verdict.logs
     assert (report.records, report.last_file, report.closed) == (3, 1, True)
 
 

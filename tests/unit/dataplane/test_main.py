@@ -11,7 +11,7 @@ import pytest
 from cluster.harness.processes import ChildProcess, free_port, wait_for_http
 from dataplane.factory import bundle_of, shard
 from tidegate_dataplane.main import _parser, main, read_settings
-from tidegate_dataplane.settings import Address, Settings
+from tidegate_dataplane.settings import Address, AuditOptions, Settings, WhenFull
 from tidegate_dataplane.snapshot.bundle import encode_bundle
 
 
@@ -30,6 +30,16 @@ def test_flags_become_settings(tmp_path: Path) -> None:
         "--max-body-bytes=1000",
         "--api-server=https://10.0.0.1:6443",
         f"--api-token-file={tmp_path / 'token'}",
+        "--audit-file=audit.jsonl",
+        f"--audit-key-file={tmp_path / 'key'}",
+        "--audit-max-bytes=1000",
+        "--audit-max-files=3",
+        "--audit-fsync",
+        "--audit-when-full=deny",
+        "--audit-host=pod-1",
+    )
+    assert found.audit_options == AuditOptions(
+        key_file=tmp_path / "key", max_bytes=1000, max_files=3, fsync=True, when_full=WhenFull.DENY, host="pod-1"
     )
     assert (found.gateway, found.listen, found.admin_listen) == ("edge", Address("::1", 8081), Address("", 9091))
     assert (found.grace, found.drain_delay, found.limits.body_bytes) == (120.0, 0.5, 1000)
@@ -44,6 +54,8 @@ def test_flags_become_settings(tmp_path: Path) -> None:
         (["--kubeconfig=/nowhere/kubeconfig"], "/nowhere/kubeconfig"),
         (["--kubeconfig=a", "--api-server=b"], "not both"),
         (["--snapshot-file=x", "--audit-file=/nowhere/audit"], "/nowhere/audit"),
+        (["--snapshot-file=x", "--audit-when-full=deny"], "without --audit-file"),
+        (["--snapshot-file=x", "--audit-file=-", "--audit-key-file=/nowhere/key"], "cannot read the audit key"),
         (["--snapshot-file=x", "--listen=192.0.2.1:80"], "cannot listen on 192.0.2.1:80"),
     ],
 )
