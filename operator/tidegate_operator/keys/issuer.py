@@ -10,7 +10,7 @@ import base64
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -88,6 +88,11 @@ class KeyIssuer:
         """Take the consumers in force that have keys to be generated."""
         self._consumers = consumers
         self._wakeup.set()
+
+    @property
+    def troubled(self) -> int:
+        """How many Secrets could not be written at the last attempt."""
+        return len(self._troubles)
 
     def reset(self) -> None:
         """Leadership was lost: nothing is written any more."""
@@ -182,7 +187,8 @@ class KeyIssuer:
         for action in actions:
             issued = read_issued(data, action.place.name)
             due = next_step(action.entry, issued, now)
-            if due.step is action.step and due.at <= now:
+            if due.step is not None and due.at <= now:
+                action = replace(action, step=due.step)
                 changes |= data_after(action, issued, issue_key(self._random(RANDOM_BYTES)), now)
                 done.append(action)
         if done:
