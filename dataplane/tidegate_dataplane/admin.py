@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from tidegate_dataplane.audit import AuditLog
 from tidegate_dataplane.authenticate.report import ProviderStatus
+from tidegate_dataplane.behaviour import Pending
 from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.explain_text import render
 from tidegate_dataplane.metrics import Metrics
@@ -105,6 +106,7 @@ class Admin:
         explain: Callable[[Runtime, bytes], Explanation],
         audit: AuditLog | None = None,
         identity_providers: Callable[[], tuple[ProviderStatus, ...]] = tuple,
+        pending: Callable[[], list[Pending]] = list,
     ) -> None:
         self._gateway = gateway
         self._version = version
@@ -115,6 +117,7 @@ class Admin:
         self._explain = explain
         self._audit = audit
         self._identity_providers = identity_providers
+        self._pending = pending
 
     def app(self) -> Starlette:
         return Starlette(
@@ -123,6 +126,7 @@ class Admin:
                 Route("/-/ready", self._ready),
                 Route("/-/status", self._status),
                 Route("/-/explain", self._explanation, methods=["POST"]),
+                Route("/-/approvals", self._approvals),
                 Route("/metrics", self._scrape),
             ]
         )
@@ -208,6 +212,10 @@ class Admin:
     async def _scrape(self, request: Request) -> Response:
         body = await asyncio.to_thread(self._metrics.render)
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _approvals(self, request: Request) -> Response:
+        """Calls that wait for somebody's approval, the latest first."""
+        return _json(200, {"pending": self._pending()})
 
     async def _explanation(self, request: Request) -> Response:
         runtime = self._reloader.runtime

@@ -218,6 +218,7 @@ class DataPlane:
             sources=self._source_states,
             draining=lambda: self._draining,
             explain=explain_json,
+            pending=lambda: self.behaviour.pending,
             audit=self._audit,
             identity_providers=lambda: statuses(self.tokens),
         )
