@@ -2,19 +2,22 @@
 
     PYTHONPATH=tests .venv/bin/python -m bench.tls [--seconds 5] [--rounds 3]
 
-Each variant is a data plane of its own on the gateway's core, with one Mock route and an API key; rounds alternate and
-the best one counts, for whatever else the machine does only takes away. New connections are measured with
-`connection: close` (wrk, which has no client certificates) and as bare handshakes (`openssl s_time`).
+Each variant is a data plane of its own on the gateway's core, with one Mock route and an API key. Rounds alternate.
+Told are the rate and the CPU time that the data plane spent on each, of which the least counts: unlike the rate, it
+hardly depends on what else the machine does. New connections are measured with `connection: close` (wrk, which has no client
+certificates) and as bare handshakes (`openssl s_time`).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cores import GATEWAY_CORE, LOAD_CORE, pinned
@@ -31,6 +34,17 @@ _CONNECTIONS = 32
 _CLIENTS = 4
 
 
+@dataclass(frozen=True)
+class Figure:
+    """How many in a second, and CPU microseconds for each."""
+
+    rate: float
+    cpu_us: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:,.0f}/s at {self.cpu_us:.0f} µs"
+
+
 class Variant:
     """A data plane with these flags; a context manager."""
 
@@ -45,29 +59,37 @@ class Variant:
         self.process = ChildProcess(name, pinned(GATEWAY_CORE, command), log=folder / f"{name}.log")
         wait_for_http(f"http://127.0.0.1:{admin}/-/ready", process=self.process)
 
-    def requests(self, seconds: float, *, close: bool = False) -> float:
-        """Answers in a second."""
+    def cpu_seconds(self) -> float:
+        """What the process has used so far, in its own code and the kernel's (proc(5), utime and stime)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def requests(self, seconds: float, *, close: bool = False) -> Figure:
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
         if close:
             headers["connection"] = "close"
         url = f"{self.scheme}://127.0.0.1:{self.port}/v1/chat/completions"
+        before = self.cpu_seconds()
         load = run_wrk(Call(url, self._folder / "body", headers), connections=_CONNECTIONS, seconds=seconds)
         if load.errors:
             raise RuntimeError(f"{self.name}: {load.errors} errors")
-        return load.rate
+        return Figure(load.rate, (self.cpu_seconds() - before) / load.requests * 1e6)
 
-    def handshakes(self, seconds: float, client: Path | None) -> float:
-        """Full handshakes in a second, by several clients at once."""
+    def handshakes(self, seconds: float, client: Path | None) -> Figure:
+        """Full ones, by several clients at once."""
         command = ["openssl", "s_time", "-connect", f"127.0.0.1:{self.port}", "-new", "-time", str(round(seconds))]
         if client is not None:
             command += ["-cert", str(client), "-key", str(client)]
+        before = self.cpu_seconds()
         running = [
             subprocess.Popen(pinned(LOAD_CORE, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(_CLIENTS)
         ]
         found = [_HANDSHAKES.search(each.communicate()[0]) for each in running]
-        # s_time counts up to a second more than it was told.
-        return sum(int(each[1]) / int(each[2]) for each in found if each is not None)
+        counts = [(int(each[1]), int(each[2])) for each in found if each is not None]
+        spent = self.cpu_seconds() - before
+        # s_time goes on for up to a second more than it was told.
+        return Figure(sum(count / span for count, span in counts), spent / sum(count for count, _ in counts) * 1e6)
 
     def __enter__(self) -> Variant:
         return self
@@ -100,20 +122,21 @@ def _measure(folder: Path, seconds: float, rounds: int) -> None:
             running.enter_context(Variant(folder, name, flags))
             for name, flags in (("plain", []), ("tls", tls), ("mtls", mutual))
         ]
-        best: dict[tuple[str, str], float] = {}
+        best: dict[tuple[str, str], Figure] = {}
         for number in range(rounds):
             for variant in variants:
                 figures = {"kept": variant.requests(seconds), "new": variant.requests(seconds, close=True)}
                 if variant.scheme == "https":
-                    shown = client if variant.name == "mtls" else None
-                    figures["handshakes"] = variant.handshakes(seconds, shown)
-                for what, rate in figures.items():
+                    figures["handshakes"] = variant.handshakes(seconds, client if variant.name == "mtls" else None)
+                for what, figure in figures.items():
                     key = variant.name, what
-                    best[key] = max(best.get(key, 0.0), rate)
-                told = ", ".join(f"{what} {rate:,.0f}/s" for what, rate in figures.items())
-                print(f"round {number + 1} {variant.name}: {told}", flush=True)
-    for (name, what), rate in best.items():
-        print(f"best {name:6} {what:10} {rate:>9,.0f}/s")
+                    best[key] = min(best.get(key, figure), figure, key=lambda each: each.cpu_us)
+                print(
+                    f"round {number + 1} {variant.name}: {', '.join(f'{k} {v}' for k, v in figures.items())}",
+                    flush=True,
+                )
+    for (name, what), figure in best.items():
+        print(f"best {name:6} {what:10} {figure}")
 
 
 if __name__ == "__main__":
