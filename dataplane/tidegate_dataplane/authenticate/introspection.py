@@ -77,7 +77,7 @@ class _Check(Struct, frozen=True, eq=False):
             return refusal.INACTIVE
         issuer = self.provider.issuer
         if issuer and claims.get("iss", issuer) != issuer:
-            return refusal.WRONG_ISSUER
+            return refusal.ANOTHER_ISSUER
         refused = check_claims(claims, self.provider, now, introspected=True)
         if refused is not None:
             return refused

@@ -66,6 +66,9 @@ BAD_SIGNATURE: Final = Refusal(Reason.BAD_SIGNATURE, f"The token's signature is 
 INACTIVE: Final = Refusal(
     Reason.INACTIVE, f"The identity provider says that the token is not active: expired, revoked or unknown. {_NEW}"
 )
+ANOTHER_ISSUER: Final = Refusal(
+    Reason.BAD_CLAIM, "The authorization server says that the token is another issuer's (iss). Get one from it."
+)
 NO_EXPIRY: Final = Refusal(Reason.BAD_CLAIM, "The token has no exp claim. Tokens without an end are not taken.")
 EXPIRED: Final = Refusal(Reason.EXPIRED, f"The token has expired. {_NEW}")
 NOT_YET_VALID: Final = Refusal(Reason.NOT_YET_VALID, "The token is not valid yet (nbf). Retry later, check the clocks.")

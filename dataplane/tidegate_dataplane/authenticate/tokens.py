@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidegate_dataplane.apikey import PREFIX
 from tidegate_dataplane.authenticate import refusal
 from tidegate_dataplane.authenticate.fetching import KeySource
 from tidegate_dataplane.authenticate.introspection import Introspector
@@ -290,4 +291,7 @@ def _lacks_key(followed: FollowedKeys, token: Token) -> bool:
 
 
 def _may_be_opaque(token: str) -> bool:
+    """Whether a text may be shown to a server: an API key of our own form never is."""
+    if token.startswith(PREFIX):
+        return False
     return 0 < len(token) <= MAX_TOKEN_BYTES and token.isascii() and token.isprintable() and " " not in token
