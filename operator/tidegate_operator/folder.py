@@ -52,7 +52,7 @@ class Folder:
             elif manifest.is_secret:
                 secret_manifests.setdefault(SecretKey(manifest.namespace, manifest.name), manifest)
         return Reading(
-            World(dict(self._resources), world.secrets),
+            replace(world, resources=dict(self._resources)),
             manifests,
             secret_manifests,
             loaded.problems,

@@ -14,10 +14,10 @@ from tidegate_crds.v1alpha1.shapes import LABEL_PATTERN, SUBDOMAIN_PATTERN
 from tidegate_crds.wording import PATTERN_WORDS
 from tidegate_operator.field_path import FieldPath, field_path, field_text
 from tidegate_operator.manifest_files import manifest_files
-from tidegate_operator.offline.secret_data import secret_data
+from tidegate_operator.offline.secret_data import config_map_data, secret_data
 from tidegate_operator.offline.stored_form import stored_spec
 from tidegate_operator.problems import Problem, Severity
-from tidegate_operator.world import Kind, ObjectKey, Resource, SecretKey, World
+from tidegate_operator.world import LIST_LABEL, ConfigMapKey, Kind, ObjectKey, Resource, SecretKey, World
 from tidegate_operator.yaml_documents import Document, Position, YamlProblem, read_documents
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -74,9 +74,16 @@ class Manifest:
     def is_secret(self) -> bool:
         return self.api_version == "v1" and self.kind == "Secret"
 
+    @property
+    def is_list(self) -> bool:
+        """A ConfigMap that is labelled as a list."""
+        labels = self.metadata.get("labels")
+        labelled = isinstance(labels, dict) and labels.get(LIST_LABEL) == "true"
+        return labelled and self.api_version == "v1" and self.kind == "ConfigMap"
+
     def __str__(self) -> str:
         # Of foreign kinds it is not known whether they have a namespace.
-        own = self.is_secret or self.api_version.startswith(f"{_GROUP}/")
+        own = self.is_secret or self.is_list or self.api_version.startswith(f"{_GROUP}/")
         within = f"{self.namespace}/" if own or "namespace" in self.metadata else ""
         return f"{self.kind or 'object'} {within}{self.name or '?'}"
 
@@ -114,7 +121,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the paths hold: `documents` are Tidegate's own objects and Secrets, in the order of reading.
+    """What the paths hold: `documents` are Tidegate's own objects, Secrets and lists, in the order of reading.
 
     `problems` are errors of files and identity, and warnings about what was ignored. `files` were read.
     """
@@ -142,13 +149,14 @@ def load_paths(paths: Iterable[str | Path]) -> Loaded:
 
 
 def to_world(loaded: Loaded, generations: Mapping[ObjectKey, int] | None = None) -> World:
-    """All objects that have an identity, and every readable Secret; of two with one identity the first counts.
+    """All objects that have an identity, every readable Secret and list; of two with one identity the first counts.
 
     Objects with a schema problem are handed over too: the compiler refuses them and keeps their last valid form.
     `generations` gives metadata.generation (1 where it is silent).
     """
     resources: dict[ObjectKey, Resource] = {}
     secret_values: dict[SecretKey, Mapping[str, bytes]] = {}
+    lists: dict[ConfigMapKey, Mapping[str, bytes]] = {}
     for manifest in loaded.documents:
         key = manifest.key
         if key is not None:
@@ -156,7 +164,9 @@ def to_world(loaded: Loaded, generations: Mapping[ObjectKey, int] | None = None)
                 resources[key] = _resource(manifest, key, (generations or {}).get(key, 1))
         elif manifest.is_secret and manifest.name:
             secret_values.setdefault(SecretKey(manifest.namespace, manifest.name), secret_data(manifest.raw)[0])
-    return World(resources, secret_values)
+        elif manifest.is_list and manifest.name:
+            lists.setdefault(ConfigMapKey(manifest.namespace, manifest.name), config_map_data(manifest.raw)[0])
+    return World(resources, secret_values, config_maps=lists)
 
 
 def _resource(manifest: Manifest, key: ObjectKey, generation: int) -> Resource:
@@ -240,7 +250,7 @@ def _identity_problem(manifest: Manifest) -> Problem | None:
         return None
     if manifest.kind in set(Kind):
         return manifest.problem("apiVersion", f"{manifest.kind} is of another group", expected=f"write {API_VERSION}")
-    if manifest.is_secret:
+    if manifest.is_secret or manifest.is_list:
         return None
     note = f"ignored: {manifest.kind} of {manifest.api_version} is none of Tidegate's kinds"
     return manifest.problem((), note, reason="Ignored", severity=Severity.WARNING)

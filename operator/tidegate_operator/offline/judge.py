@@ -11,8 +11,8 @@ from tidegate_operator.field_path import FieldPath
 from tidegate_operator.manifests import API_VERSION, Manifest
 from tidegate_operator.offline.cel_rules import Violation, rule_violations
 from tidegate_operator.offline.messages import wording
-from tidegate_operator.offline.object_schema import SECRET_SCHEMA, object_schema
-from tidegate_operator.offline.secret_data import secret_data
+from tidegate_operator.offline.object_schema import CONFIG_MAP_SCHEMA, SECRET_SCHEMA, object_schema
+from tidegate_operator.offline.secret_data import config_map_data, secret_data
 from tidegate_operator.offline.stored_form import stored_form, without_null_metadata
 from tidegate_operator.offline.structure import structural_errors
 from tidegate_operator.problems import Problem
@@ -29,11 +29,12 @@ _ANNOTATIONS_LIMIT = 256 * 1024
 def schema_problems(manifest: Manifest) -> list[Problem]:
     """What an API server with Tidegate's CRDs and strict field validation would refuse, in the order of lines.
 
-    Judges one of Tidegate's kinds or a Secret. References to other objects are not looked at.
+    Judges one of Tidegate's kinds, a Secret or a list. References to other objects are not looked at.
     """
     if manifest.api_version != API_VERSION:
         whole = without_null_metadata({name: part for name, part in manifest.raw.items() if part is not None})
-        found = [*_structure_problems(manifest, whole, SECRET_SCHEMA)[0], *_data_problems(manifest)]
+        schema = SECRET_SCHEMA if manifest.is_secret else CONFIG_MAP_SCHEMA
+        found = [*_structure_problems(manifest, whole, schema)[0], *_data_problems(manifest)]
     else:
         stored = without_null_metadata(stored_form(manifest.raw, open_api_schema(manifest.kind)))
         structure, unreadable = _structure_problems(manifest, stored, object_schema(manifest.kind))
@@ -73,7 +74,8 @@ def _without_path(violation: Violation) -> str:
 
 
 def _data_problems(manifest: Manifest) -> Iterator[Problem]:
-    for path, message, expected in secret_data(manifest.raw)[1]:
+    read = secret_data if manifest.is_secret else config_map_data
+    for path, message, expected in read(manifest.raw)[1]:
         yield manifest.problem(path, message, expected=expected)
 
 

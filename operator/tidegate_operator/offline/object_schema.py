@@ -61,6 +61,13 @@ SECRET_SCHEMA: Schema = {
         "stringData": {"propertyNames": {"pattern": r"^[-._a-zA-Z0-9]+$", "maxLength": 253}},
     },
 }
+CONFIG_MAP_SCHEMA: Schema = {
+    **SECRET_SCHEMA,
+    "properties": {
+        **{name: part for name, part in SECRET_SCHEMA["properties"].items() if name not in ("type", "stringData")},
+        "binaryData": SECRET_SCHEMA["properties"]["data"],
+    },
+}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The data of a Secret, decoded as the API server would. Values never enter a message."""
+"""The data of a Secret or ConfigMap, decoded as the API server would. Values never enter a message."""
 
 import base64
 import binascii
@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tidegate_operator.field_path import FieldPath
+
+# As k8s.io/kubernetes/pkg/apis/core: MaxSecretSize, for ConfigMaps too.
+MAX_DATA_BYTES = 1024 * 1024
 
 
 class SecretProblem(NamedTuple):
@@ -28,6 +31,23 @@ def secret_data(raw: Mapping[str, Any]) -> tuple[Mapping[str, bytes], tuple[Secr
             decoded[name] = content
     for name, value in _entries(raw, "stringData", problems).items():
         decoded[name] = value.encode()
+    return decoded, tuple(problems)
+
+
+def config_map_data(raw: Mapping[str, Any]) -> tuple[Mapping[str, bytes], tuple[SecretProblem, ...]]:
+    """The readable entries of `data` and `binaryData`, and what is wrong with the others, or with their size."""
+    problems: list[SecretProblem] = []
+    decoded = {name: value.encode("utf-8", "surrogatepass") for name, value in _entries(raw, "data", problems).items()}
+    for name, value in _entries(raw, "binaryData", problems).items():
+        content = _decoded(value)
+        if content is None:
+            problems.append(SecretProblem(("binaryData", name), "not base64", "write plain text under data instead"))
+        else:
+            decoded[name] = content
+    size = sum(map(len, decoded.values()))
+    if size > MAX_DATA_BYTES:
+        hint = f"a ConfigMap holds at most {MAX_DATA_BYTES} bytes; compress the values with gzip, or use several"
+        problems.append(SecretProblem(("data",), f"too large: {size} bytes", hint))
     return decoded, tuple(problems)
 
 

@@ -20,7 +20,7 @@ _FACT_NAMES = ("name", "cloud", "region", "jurisdiction")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`problems` in the order of files and lines. `objects` counts Tidegate's own kinds, Secrets not among them."""
+    """`problems` in the order of files and lines. `objects` counts Tidegate's own kinds alone."""
 
     problems: tuple[Problem, ...]
     objects: int
@@ -63,7 +63,7 @@ def validate_manifests(
         *_compiler_problems(manifests, wrong, verdicts, allow_missing_refs=allow_missing_refs),
         *_too_many_clusters(loaded, unjudged),
     ]
-    objects = sum(not manifest.is_secret for manifest in loaded.documents)
+    objects = sum(not (manifest.is_secret or manifest.is_list) for manifest in loaded.documents)
     return Report(tuple(_sorted(problems, loaded.files)), objects, len(loaded.files))
 
 
