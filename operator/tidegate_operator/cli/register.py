@@ -17,11 +17,14 @@ class Subcommand(NamedTuple):
 
 COMMANDS: dict[str, Subcommand] = {
     "access": Subcommand("access", "access", "List what a consumer can do."),
+    "approve": Subcommand("approve", "approve", "Print the AIApproval that grants a subscription."),
     "audit": Subcommand("audit", "audit", "Check that an audit log is whole."),
     "compile": Subcommand("compile", "compile_folder", "Write the snapshot of a folder to a file."),
     "explain": Subcommand("explain", "explain", "Say what the gateway would decide about a call, and why."),
     "operator": Subcommand("operator", "operator", "Publish a cluster's objects to its data planes."),
     "serve": Subcommand("serve", "serve", "Run the gateway on this machine from a folder, without a cluster."),
+    "subscriptions": Subcommand("subscriptions", "subscriptions", "List the subscriptions that wait for an approval."),
+    "test": Subcommand("policy_tests", "policy_tests", "Run the tests of policies (*.test.yaml) of a folder."),
     "validate": Subcommand("validate", "validate", "Judge manifests as a cluster would, without one."),
     "who-can": Subcommand("who_can", "who_can", "List the consumers that are let in for a model."),
 }

@@ -64,12 +64,9 @@ def compile_loaded(loaded: Loaded, bench: Workbench) -> CompiledFolder:
     compiled, runtime = bench.runtime_of(world)
     provenance = Provenance(manifest for manifest in loaded.documents if manifest.key is not None)
     unreadable = [str(problem) for problem in loaded.problems if problem.severity is Severity.ERROR]
-    errors = [
-        _line(key, finding, provenance) for key, one in sorted(compiled.verdicts.items()) for finding in one.errors
-    ]
-    unresolved = [
-        _line(key, finding, provenance) for key, one in sorted(compiled.verdicts.items()) for finding in one.unresolved
-    ]
+    verdicts = sorted(compiled.verdicts.items())
+    errors = [_line(key, finding, provenance) for key, one in verdicts for finding in one.errors]
+    unresolved = [_line(key, finding, provenance) for key, one in verdicts for finding in one.unresolved]
     return CompiledFolder(world, compiled, runtime, provenance, (*unreadable, *errors), tuple(unresolved))
 
 
