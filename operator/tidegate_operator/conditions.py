@@ -174,9 +174,14 @@ def _resolved(verdict: Verdict) -> _Outcome:
     return _Outcome(ConditionType.RESOLVED_REFS, ConditionStatus.FALSE, reason, _sentence(verdict.unresolved))
 
 
+def approval_reason(approval: Approval, now: float) -> ApprovalReason:
+    """What an approval comes to at `now` (seconds since the epoch)."""
+    return ApprovalReason.EXPIRED if approval.not_after is not None and now >= approval.not_after else approval.reason
+
+
 def _approved(approval: Approval, now: datetime) -> _Outcome:
     end = approval.not_after
-    if end is not None and now.timestamp() >= end:
+    if end is not None and approval_reason(approval, now.timestamp()) is ApprovalReason.EXPIRED:
         when = timestamp(_moment(end))
         message = f"Ended at {when} (by {approval.ends_by}): set a later notAfter there, if access is still needed."
         return _Outcome(ConditionType.APPROVED, ConditionStatus.FALSE, ApprovalReason.EXPIRED, message)
