@@ -4,8 +4,8 @@
 
 Each variant is a data plane of its own on the gateway's core, with one Mock route and an API key. Rounds alternate.
 Told are the rate and the CPU time that the data plane spent on each, of which the least counts: unlike the rate, it
-hardly depends on what else the machine does. New connections are measured with `connection: close` (wrk, which has no client
-certificates) and as bare handshakes (`openssl s_time`).
+hardly depends on what else the machine does. New connections are measured with `connection: close` (wrk, which has no
+client certificates) and as bare handshakes (`openssl s_time`).
 """
 
 from __future__ import annotations

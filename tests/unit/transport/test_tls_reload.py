@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,21 @@ async def test_no_connection_is_lost_while_certificates_change(site: Site) -> No
             stop.set()
         assert len(seen) == RELOADS + 1
         assert served > RELOADS
+
+
+async def test_reloads_leave_no_sockets_behind(site: Site) -> None:
+    async with gate(site.settings()) as found:
+        await served_serial(site, found.address)
+        before = open_files()
+        for _ in range(5):
+            issued = site.serve()
+            while await served_serial(site, found.address) != issued.parsed.serial_number:
+                pass
+        await until(lambda: open_files() <= before)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_long_request_goes_on_over_a_reload(site: Site) -> None:
