@@ -16,6 +16,7 @@ from tidegate_dataplane.authenticate.report import ProviderStatus
 from tidegate_dataplane.behaviour import Pending
 from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.explain_text import render
+from tidegate_dataplane.key_report import KeyReport
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
@@ -106,6 +107,7 @@ class Admin:
         explain: Callable[[Runtime, bytes], Explanation],
         audit: AuditLog | None = None,
         identity_providers: Callable[[], tuple[ProviderStatus, ...]] = tuple,
+        keys: KeyReport,
         pending: Callable[[], list[Pending]] = list,
     ) -> None:
         self._gateway = gateway
@@ -117,6 +119,7 @@ class Admin:
         self._explain = explain
         self._audit = audit
         self._identity_providers = identity_providers
+        self._keys = keys
         self._pending = pending
 
     def app(self) -> Starlette:
@@ -125,6 +128,7 @@ class Admin:
                 Route("/-/live", self._live),
                 Route("/-/ready", self._ready),
                 Route("/-/status", self._status),
+                Route("/-/keys", self._keys.answer),
                 Route("/-/explain", self._explanation, methods=["POST"]),
                 Route("/-/approvals", self._approvals),
                 Route("/metrics", self._scrape),

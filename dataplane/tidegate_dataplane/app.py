@@ -27,6 +27,7 @@ from tidegate_dataplane.errors import (
     client_certificate_refused,
     internal,
 )
+from tidegate_dataplane.key_uses import KeyUses
 from tidegate_dataplane.ledger.demand import Excess
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
@@ -64,6 +65,7 @@ class Traffic:
         body_bytes: int,
         authenticator: Authenticator,
         behaviour: Behaviour,
+        key_uses: KeyUses,
         connections: Connections | None = None,
     ) -> None:
         self._reloader = reloader
@@ -77,6 +79,7 @@ class Traffic:
         self._connections = connections
         self._authenticator = authenticator
         self._behaviour = behaviour
+        self._key_uses = key_uses
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -148,6 +151,7 @@ class Traffic:
         found = list_models(runtime, call, identity, exchange.arrived)
         if isinstance(found, Denial):
             raise self._denied(exchange, Decision(found), found)
+        self._key_uses.note(identity, exchange.arrived)
         await exchange.respond(200, [(b"content-type", b"application/json")], found)
 
     async def _introspected(
@@ -186,6 +190,7 @@ class Traffic:
         if decision.denial is not None:
             exchange.decided_seconds = perf_counter() - started
             raise self._denied(exchange, decision, decision.denial)
+        self._key_uses.note(identity, exchange.arrived)
         if self._audit_gate.closed:
             raise audit_unavailable()
         reservation = self._reserve(exchange, decision, call)

@@ -17,6 +17,8 @@ from tidegate_dataplane.authenticate.report import families, statuses
 from tidegate_dataplane.authenticate.tokens import Tokens
 from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.credentials import Credentials
+from tidegate_dataplane.key_report import KeyReport
+from tidegate_dataplane.key_uses import KeyUses
 from tidegate_dataplane.ledger.memory import MemoryLedger
 from tidegate_dataplane.listener import Listener
 from tidegate_dataplane.metrics import Metrics
@@ -59,6 +61,7 @@ class DataPlane:
         self.reloader = Reloader(settings.gateway, on_outcome=self._offered)
         self.ledger = MemoryLedger()
         self.credentials = Credentials()
+        self.key_uses = KeyUses()
         self._client = UpstreamClient()
         self.tokens = Tokens(self._client, self.credentials)
         self.behaviour = Behaviour()
@@ -198,6 +201,7 @@ class DataPlane:
             body_bytes=limits.body_bytes,
             authenticator=Authenticator(self.tokens, failures, self.behaviour),
             behaviour=self.behaviour,
+            key_uses=self.key_uses,
             connections=self._make_connections(),
         )
 
@@ -221,6 +225,7 @@ class DataPlane:
             pending=lambda: self.behaviour.pending,
             audit=self._audit,
             identity_providers=lambda: statuses(self.tokens),
+            keys=KeyReport(self.reloader, self.key_uses),
         )
 
     def _source_states(self) -> list[SourceState]:
