@@ -17,6 +17,10 @@ bench-size: $(STAMP) ## 5,000 routes and 20,000 consumers in one data plane
 bench-tls: $(STAMP) ## requests and new connections: plain, TLS, client certificates (needs wrk and openssl)
 	@$(BENCH).tls $(BENCH_ARGS)
 
+.PHONY: bench-tokens
+bench-tokens: $(STAMP) ## signed tokens and three CEL rules beside an API key (needs wrk and nginx)
+	@$(BENCH).tokens $(BENCH_ARGS)
+
 .PHONY: bench-propagation
 bench-propagation: cluster-tools ## apply to enforced, at 1 and 3,000 routes, on a real API server
 	@$(BENCH).propagation $(BENCH_ARGS)

@@ -19,7 +19,10 @@ def send(call: Call, *, timeout: float = 30.0) -> tuple[int, bytes]:
     parts = urlsplit(call.url)
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
     try:
-        connection.request("POST", parts.path, body=call.body.read_bytes(), headers=dict(call.headers))
+        headers = dict(call.headers)
+        if call.bearers is not None:
+            headers["authorization"] = f"Bearer {call.bearers.read_text().splitlines()[0]}"
+        connection.request("POST", parts.path, body=call.body.read_bytes(), headers=headers)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -11,6 +11,22 @@ for name, value in (os.getenv("BENCH_HEADERS") or ""):gmatch("([^:\n]+): ([^\n]*
   wrk.headers[name] = value
 end
 
+-- BENCH_BEARERS is a file with a token a line: every request is built beforehand, and they are sent in turn.
+local bearers = os.getenv("BENCH_BEARERS")
+if bearers then
+  local requests, turn = {}, 0
+  function init()
+    for token in io.lines(bearers) do
+      wrk.headers["authorization"] = "Bearer " .. token
+      requests[#requests + 1] = wrk.format()
+    end
+  end
+  function request()
+    turn = turn % #requests + 1
+    return requests[turn]
+  end
+end
+
 function done(summary, latency, requests)
   local line = '{"requests":%d,"duration_us":%d,"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,'
     .. '"p50_us":%d,"p90_us":%d,"p99_us":%d,"max_us":%d}\n'

@@ -21,11 +21,15 @@ class WrkFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Call:
-    """What is posted: an absolute loopback URL, a file with the body, and headers."""
+    """What is posted: an absolute loopback URL, a file with the body, and headers.
+
+    `bearers` is a file with one bearer token a line, which requests carry in turn.
+    """
 
     url: str
     body: Path
     headers: Mapping[str, str]
+    bearers: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,16 @@ def run_wrk(call: Call, *, connections: int, seconds: float) -> Load:
 
     wrk is pinned to the load core. Its percentiles are corrected for coordinated omission (wrk does that itself).
     """
+    environment = {**os.environ, "BENCH_BODY": str(call.body), "BENCH_HEADERS": _header_lines(call.headers)}
+    if call.bearers is not None:
+        environment["BENCH_BEARERS"] = str(call.bearers)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "--timeout", "10s"]
     ended = subprocess.run(
         pinned(LOAD_CORE, [*command, "-s", str(SCRIPT), call.url]),
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "BENCH_BODY": str(call.body), "BENCH_HEADERS": _header_lines(call.headers)},
+        env=environment,
     )
     if ended.returncode != 0:
         raise WrkFailed(f"wrk ended with {ended.returncode}: {ended.stderr or ended.stdout}")
