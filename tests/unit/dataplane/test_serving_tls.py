@@ -4,14 +4,20 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from dataplane.factory import KEY, REPLY, bundle_of, shard
+from dataplane.factory import KEY, REPLY, bundle_of, consumer, policy, shard
 from dataplane.planes import running
-from dataplane.raw_http import admin, chat, request
+from dataplane.raw_http import admin, chat, exchange, request
 from dataplane.secured import Site, Wire
 from dataplane.waiting import until
 from tidegate_dataplane.main import main
 from tidegate_dataplane.plane import DataPlane
+from tidegate_dataplane.snapshot.bundle import Bundle
+from tidegate_dataplane.snapshot.entries import CertificateMatchEntry, Method
+from tidegate_dataplane.transport.proxies import TrustedProxies
+
+SPIFFE = "spiffe://example.org/search"
 
 
 @pytest.fixture
@@ -109,3 +115,32 @@ def test_a_wrong_rate_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         main(["--auth-failures-per-address", "many"])
     assert "60/1m" in capsys.readouterr().err
+
+
+def mutual() -> Bundle:
+    """A route for which a certificate suffices, and a consumer that is known by one."""
+    known = CertificateMatchEntry(name="workload", uri=SPIFFE)
+    holder = replace(consumer(), certificates=(known,))
+    return bundle_of(shard(policies=(policy(methods=(Method.MTLS,)),), consumers=(holder,)))
+
+
+async def test_a_certificate_stands_for_a_consumer(site: Site) -> None:
+    issued = site.callers.issue_client("anything", uris=[SPIFFE])
+    stranger = site.callers.issue_client("anything", uris=["spiffe://example.org/other"])
+    async with running(mutual(), tls=site.settings(client_ca=site.client_ca)) as plane:
+        for shown, key, expected in ((issued, None, 200), (stranger, None, 401), (None, None, 401), (None, KEY, 401)):
+            wire = await Wire.open(plane.address, site.client(shown))
+            assert (await wire.ask(request(chat(), key=key))).status == expected
+            await wire.close()
+
+
+@pytest.mark.parametrize(
+    ("proxies", "believed", "expected"),
+    [("127.0.0.1", True, 200), ("127.0.0.1", False, 401), ("10.0.0.0/8", True, 401)],
+)
+async def test_a_trusted_proxys_word_for_a_certificate(proxies: str, believed: bool, expected: int) -> None:
+    trusted = TrustedProxies.parse([proxies])
+    async with running(mutual(), proxies=trusted, forwarded_certificates=believed) as plane:
+        header = f'x-forwarded-client-cert: By=x;Subject="CN=a";URI={SPIFFE}'
+        answer = await exchange(plane, request(chat(), headers=(header,)))
+        assert answer.status == expected
