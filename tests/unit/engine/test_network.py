@@ -1,18 +1,17 @@
 """From where callers may come, and which keys and tokens have leaked."""
 
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 import pytest
 
-from samples.snapshots import NOON, allow, attach, backend, call, consumer, key_of, policy, route, snapshot
+from samples.lists import FEED, LEAKS, addresses, hashes, with_lists
+from samples.snapshots import NOON, Entry, allow, attach, backend, call, consumer, key_of, policy, route
 from tidegate_dataplane.engine import Decision, decide
 from tidegate_dataplane.engine.catalogue import visible_models
 from tidegate_dataplane.engine.decision import Step, Verdict
-from tidegate_dataplane.runtime import Runtime, build
+from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.snapshot.entries import (
-    SCHEMA_VERSION,
     AuthenticationEntry,
     ListKind,
     ListPart,
@@ -21,25 +20,10 @@ from tidegate_dataplane.snapshot.entries import (
     Mode,
     NetworkEntry,
     PolicyEntry,
-    Shard,
-    ShardRef,
 )
-from tidegate_dataplane.snapshot.records import join_digests, join_networks, network_record
 
-FEED = ListRef(ListKind.ADDRESSES, "feed")
-LEAKS = ListRef(ListKind.KEY_HASHES, "leaks", secret=True)
 STAGES = ("leakedKeys", "network")
 ALLOW = ("10.0.0.0/8", "2001:db8::/32")
-
-
-def addresses(*networks: str, name: str = "feed", namespace: str = "team-a") -> ListPart:
-    records = join_networks(record for text in networks if (record := network_record(text)))
-    return ListPart(namespace, name, False, ListKind.ADDRESSES, "", records)
-
-
-def hashes(*keys: str, name: str = "leaks") -> ListPart:
-    records = join_digests(sha256(key.encode()).digest()[:16] for key in keys)
-    return ListPart("team-a", name, True, ListKind.KEY_HASHES, "", records)
 
 
 def network(key: str = "team-a/edge", *, mode: Mode = Mode.ENFORCE, **fields: Any) -> PolicyEntry:
@@ -54,11 +38,9 @@ def leaked(key: str = "team-a/leaked", *refs: ListRef, **fields: Any) -> PolicyE
 def runtime(*policies: PolicyEntry, lists: tuple[ListPart, ...] = (), previous: Runtime | None = None) -> Runtime:
     login = policy("team-a/a-login", methods=(Method.API_KEY,))
     keys = [one.source.key for one in policies]
-    index, shards = snapshot((login, *policies, consumer(), backend(), route(policies=attach("team-a/a-login", *keys))))
-    of_lists = Shard(schema_version=SCHEMA_VERSION, lists=lists)
-    digest = sha256(repr(lists).encode()).hexdigest()
-    index = msgspec.structs.replace(index, shards=(*index.shards, ShardRef("l00", digest, 1)))
-    return build(index, {**shards, "l00": of_lists}, previous)
+    at = route(policies=attach("team-a/a-login", *keys))
+    entries: list[Entry] = [login, *policies, consumer(), backend(), at]
+    return with_lists(entries, lists, previous=previous)
 
 
 def from_(address: str, *policies: PolicyEntry, lists: tuple[ListPart, ...] = ()) -> Decision:
