@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from tidegate_dataplane.admin import Admin
@@ -221,7 +222,7 @@ class DataPlane:
             metrics=self.metrics,
             sources=self._source_states,
             draining=lambda: self._draining,
-            explain=explain_json,
+            explain=partial(explain_json, observed=self.behaviour),
             pending=lambda: self.behaviour.pending,
             audit=self._audit,
             identity_providers=lambda: statuses(self.tokens),

@@ -8,6 +8,7 @@ from tidegate_dataplane.engine.decide import decide, decide_for
 from tidegate_dataplane.engine.decision import Denial, Step, methods_of
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS, Remedy, Situation, find_remedies
+from tidegate_dataplane.engine.risk import UNSEEN, Observed
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Credential, Identity, Tier
@@ -49,27 +50,41 @@ class Explanation(Struct, frozen=True, rename="camel"):
 
 
 def explain_with_remedies(
-    runtime: Runtime, call: Call, now: float, identity: Identity | None = None, *, evaluations: int = MAX_EVALUATIONS
+    runtime: Runtime,
+    call: Call,
+    now: float,
+    identity: Identity | None = None,
+    observed: Observed = UNSEEN,
+    *,
+    evaluations: int = MAX_EVALUATIONS,
 ) -> Explanation:
     """The same as `explain`, and for a refused call the smallest changes that would let it in.
 
     `evaluations` bounds how many changes are tried: each costs as much as a decision or two.
     """
-    explanation = explain(runtime, call, now, identity)
+    explanation = explain(runtime, call, now, identity, observed)
     if identity is None:
         found = identify(runtime, call.keys, now)
         if isinstance(found, Denial):
             return explanation  # whose key it may be is not told
         identity = found.identity if isinstance(found, Credential) else NOBODY
-    remedies = find_remedies(runtime, Situation(call, identity, now), evaluations)
+    remedies = find_remedies(runtime, Situation(call, identity, now), evaluations, observed)
     return replace(explanation, remedies=tuple(one.remedy for one in remedies))
 
 
-def explain(runtime: Runtime, call: Call, now: float, identity: Identity | None = None) -> Explanation:
+def explain(
+    runtime: Runtime, call: Call, now: float, identity: Identity | None = None, observed: Observed = UNSEEN
+) -> Explanation:
     """What the proxy would answer, and why. Without an `identity` the call's own keys say who calls."""
     steps: list[Step] = []
+    if identity is None:
+        found = identify(runtime, call.keys, now)
+        if not isinstance(found, Denial):
+            identity = NOBODY if found is None else found.identity
     decision = (
-        decide(runtime, call, now, steps) if identity is None else decide_for(runtime, call, identity, now, steps)
+        decide(runtime, call, now, steps)
+        if identity is None
+        else decide_for(runtime, call, identity, now, steps, observed)
     )
     consumer = decision.consumer
     return Explanation(

@@ -18,6 +18,7 @@ from tidegate_dataplane.engine.explain import Explanation, explain, explain_with
 from tidegate_dataplane.engine.path import LISTING, parse_path
 from tidegate_dataplane.engine.prove import CertificateProof, prove
 from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS
+from tidegate_dataplane.engine.risk import UNSEEN, Observed
 from tidegate_dataplane.proxy.keys import presented_keys
 from tidegate_dataplane.proxy.usage import DEFAULT_OUTPUT_TOKENS
 from tidegate_dataplane.runtime import Runtime
@@ -65,17 +66,22 @@ _SUFFIXES = {
 }
 
 
-def explain_json(runtime: Runtime, body: bytes) -> Explanation:
-    """Answer a question in JSON. Raises ValueError (of which msgspec's errors are) that says what is wrong with it."""
-    return answer(runtime, _decode(body), evaluations=REMEDY_EVALUATIONS)
+def explain_json(runtime: Runtime, body: bytes, observed: Observed = UNSEEN) -> Explanation:
+    """Answer a question in JSON; `observed` is what the data plane has seen of callers.
+
+    Raises ValueError (of which msgspec's errors are) that says what is wrong with it.
+    """
+    return answer(runtime, _decode(body), observed, evaluations=REMEDY_EVALUATIONS)
 
 
-def answer(runtime: Runtime, question: ExplainQuestion, *, evaluations: int = MAX_EVALUATIONS) -> Explanation:
+def answer(
+    runtime: Runtime, question: ExplainQuestion, observed: Observed = UNSEEN, *, evaluations: int = MAX_EVALUATIONS
+) -> Explanation:
     """The decision about the call that a question describes. Raises ValueError that says what is wrong with it."""
     now, call, identity = read_question(runtime, question)
     if not question.remedies:
-        return explain(runtime, call, now, identity)
-    return explain_with_remedies(runtime, call, now, identity, evaluations=evaluations)
+        return explain(runtime, call, now, identity, observed)
+    return explain_with_remedies(runtime, call, now, identity, observed, evaluations=evaluations)
 
 
 def read_question(runtime: Runtime, question: ExplainQuestion) -> tuple[float, Call, Identity | None]:

@@ -13,6 +13,7 @@ from tidegate_dataplane.engine.remedies.caller import changes_by_caller, other_r
 from tidegate_dataplane.engine.remedies.candidate import Candidate
 from tidegate_dataplane.engine.remedies.edits import changes_of_consumer, changes_of_policies
 from tidegate_dataplane.engine.remedies.whatif import Situation, WhatIf
+from tidegate_dataplane.engine.risk import UNSEEN, Observed
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.snapshot.entries import Mode, SignalKind
 
@@ -35,12 +36,14 @@ class _Path(Struct, frozen=True):
     changes: tuple[Advice, ...]
 
 
-def find_remedies(runtime: Runtime, situation: Situation, evaluations: int = MAX_EVALUATIONS) -> tuple[Found, ...]:
+def find_remedies(
+    runtime: Runtime, situation: Situation, evaluations: int = MAX_EVALUATIONS, observed: Observed = UNSEEN
+) -> tuple[Found, ...]:
     """At most MAX_REMEDIES, the smallest first; none for a call that is let in, or when nothing that was tried helps.
 
     `evaluations` bounds the work: so many decisions are tried (and a week of times besides).
     """
-    whatif = WhatIf(runtime)
+    whatif = WhatIf(runtime, observed)
     first = whatif.decide(situation)
     if first.denial is None:
         return ()

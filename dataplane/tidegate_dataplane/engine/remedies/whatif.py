@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Decision, Step
+from tidegate_dataplane.engine.risk import Observed
 from tidegate_dataplane.runtime.build import Runtime, build
 from tidegate_dataplane.runtime.lower import lower_consumer
 from tidegate_dataplane.runtime.objects import NOBODY, Identity, Route
@@ -49,8 +50,9 @@ class _Slice(Struct, frozen=True):
 class WhatIf:
     """Decides in worlds that differ from that of `runtime`. One serves one question; `evaluations` counts."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, observed: Observed) -> None:
         self.runtime = runtime
+        self._observed = observed
         self.evaluations = 0
         self._slices: dict[str, _Slice] = {}
         self._policies: dict[str, PolicyEntry] | None = None
@@ -62,7 +64,7 @@ class WhatIf:
         if situation.objects:
             runtime = self._changed(situation)
             identity = _renewed(identity, situation)
-        return decide_for(runtime, situation.call, identity, situation.now, trace)
+        return decide_for(runtime, situation.call, identity, situation.now, trace, self._observed)
 
     def route_of(self, situation: Situation) -> Route | None:
         """The route that claims the call; its policies are those before any change."""
