@@ -57,8 +57,11 @@ class MemorySink:
 
     def flush(self) -> None: ...
 
-    def must_leave(self) -> bool:
+    def was_moved(self) -> bool:
         return self.moved
+
+    def rotate_if_full(self) -> bool:
+        return False
 
     def reopen(self) -> None:
         self.before.append(bytes(self.data))

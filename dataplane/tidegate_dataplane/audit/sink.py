@@ -30,8 +30,12 @@ class Sink(Protocol):
         """After each portion of lines."""
         ...
 
-    def must_leave(self) -> bool:
-        """Whether what is written now belongs into another file: then close this one and `reopen`."""
+    def was_moved(self) -> bool:
+        """Whether somebody took the file away: then `reopen`."""
+        ...
+
+    def rotate_if_full(self) -> bool:
+        """Move the file away ourselves, if it is time; returns whether that was done: then `reopen`."""
         ...
 
     def reopen(self) -> None:
@@ -54,7 +58,10 @@ class StreamSink:
 
     def flush(self) -> None: ...
 
-    def must_leave(self) -> bool:
+    def was_moved(self) -> bool:
+        return False
+
+    def rotate_if_full(self) -> bool:
         return False
 
     def reopen(self) -> None: ...
@@ -84,6 +91,7 @@ class FileSink:
         self._max_bytes = max_bytes
         self._max_files = max_files
         self._fsync = fsync
+        self._not_before = 0.0
         self._open(look_back=True)
         self._checked = time.monotonic()
 
@@ -94,18 +102,28 @@ class FileSink:
 
     def flush(self) -> None:
         if self._fsync and self._regular:
-            os.fdatasync(self._descriptor)
+            os.fsync(self._descriptor)
 
-    def must_leave(self) -> bool:
-        if not self._regular:
-            return False
-        if 0 < self._max_bytes <= self._size and time.monotonic() >= self._not_before:
-            return self._rotate()
+    def was_moved(self) -> bool:
         now = time.monotonic()
-        if now - self._checked < self._check_seconds:
+        if not self._regular or now - self._checked < self._check_seconds:
             return False
         self._checked = now
-        return self._was_moved()
+        return self._is_elsewhere()
+
+    def rotate_if_full(self) -> bool:
+        """On failure the file stays where it is, and grows; tried again after a minute."""
+        full = self._regular and 0 < self._max_bytes <= self._size
+        if not full or time.monotonic() < self._not_before:
+            return False
+        try:
+            if not self._is_elsewhere():
+                _shift(self._path, self._max_files)
+        except OSError as error:
+            self._not_before = time.monotonic() + _RETRY_SECONDS
+            _log.error("the audit file %s cannot be rotated: %s", self._path, error.strerror or error)
+            return False
+        return True
 
     def reopen(self) -> None:
         before = self._descriptor
@@ -123,28 +141,19 @@ class FileSink:
             if regular:
                 _lock(descriptor, self._path)
             ending = read_ending(self._path, look_back=look_back) if regular else Ending()
+            if regular and self._fsync:
+                _sync_folder(self._path)
         except OSError:
             os.close(descriptor)
             raise
         self._descriptor, self._regular, self._size, self.ending = descriptor, regular, status.st_size, ending
         self._not_before = 0.0
 
-    def _was_moved(self) -> bool:
+    def _is_elsewhere(self) -> bool:
         try:
             return not os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
         except OSError:
             return True
-
-    def _rotate(self) -> bool:
-        """Make FILE.1 of the file; whoever holds it open goes on writing to it. On failure it stays the file."""
-        try:
-            if not self._was_moved():
-                _shift(self._path, self._max_files)
-        except OSError as error:
-            self._not_before = time.monotonic() + _RETRY_SECONDS
-            _log.error("the audit file %s cannot be rotated: %s", self._path, error.strerror or error)
-            return False
-        return True
 
 
 def _open_for_append(path: Path) -> int:
@@ -168,6 +177,15 @@ def _lock(descriptor: int, path: Path) -> None:
         raise OSError(error.errno, "another process writes this audit file; give each its own", str(path)) from None
     except OSError:
         pass
+
+
+def _sync_folder(path: Path) -> None:
+    """A file whose name is not on the disk is lost with the power, however often it is synced itself."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _shift(path: Path, keep: int) -> None:

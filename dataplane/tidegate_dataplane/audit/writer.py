@@ -75,10 +75,10 @@ class AuditWriter:
         try:
             self._drain()
         except OSError:
-            if not self._sink.must_leave():
+            if not self._sink.was_moved():
                 raise
             self._abandon()
-        if self._begun and self._sink.must_leave():
+        if self._begun and (self._sink.was_moved() or self._sink.rotate_if_full()):
             self._begun = False
             self._put(Note(Event.ROTATED, self._clock()))
         if not self._begun:

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +87,43 @@ def test_rotation_never_overwrites_a_file_and_takes_compressed_ones_along(tmp_pa
     assert (tmp_path / "audit.jsonl.3").read_text() == "somebody else's\n"
     assert gzip.decompress((tmp_path / "audit.jsonl.2.gz").read_bytes()).startswith(b'{"v":1')
     assert checked(path, tmp_path / "audit.jsonl.1", tmp_path / "audit.jsonl.2.gz") == []
+
+
+class Killed(BaseException):
+    """Nothing runs after it, as after kill -9."""
+
+
+@pytest.mark.parametrize("survived", range(12))
+def test_a_kill_at_any_moment_of_a_rotation_loses_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    write_file(path, [record(number) for number in range(12)], max_bytes=1000, orderly=False)
+    before = len(list(tmp_path.iterdir()))
+    calls = iter(range(100))
+
+    def killing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if next(calls) >= survived:
+                raise Killed
+            return original(*arguments)
+
+        return call
+
+    sink = FileSink(path, max_bytes=1000)
+    writer = AuditWriter(sink)
+    with monkeypatch.context() as patched:
+        for owner, name in ((Path, "rename"), (os, "open"), (os, "write")):
+            patched.setattr(owner, name, killing(getattr(owner, name)))
+        with pytest.raises(Killed):
+            put(writer, *range(12, 100))
+    sink.close()
+    write_file(path, [record(100)], max_bytes=1000)
+    files = list(tmp_path.iterdir())
+    assert checked(*files) == []
+    found = {int(each) for file in files for each in events(file) if each.isdecimal()}
+    assert found == {*range(12), *range(12, 12 + len(found) - 13), 100}
+    assert len(files) >= before
 
 
 def test_a_folder_that_cannot_be_written_to_costs_the_rotation_and_no_line(
@@ -178,9 +218,9 @@ def test_two_writers_cannot_have_one_file(tmp_path: Path) -> None:
 def test_every_portion_is_on_the_disk_when_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "audit.jsonl"
     synced: list[int] = []
-    monkeypatch.setattr("os.fdatasync", lambda descriptor: synced.append(path.stat().st_size))
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(path.stat().st_size))
     writer = AuditWriter(FileSink(path, fsync=True))
     put(writer, 1, 2)
     writer.release()
-    assert len(synced) == 3
+    assert len(synced) == 4  # the folder, the first line, two records
     assert synced[-1] == path.stat().st_size
