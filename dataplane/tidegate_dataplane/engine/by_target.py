@@ -40,7 +40,7 @@ def authorize_targets(
         return ruling
     left_out: set[Target] = set()
     refused, allowed = None, None
-    for target in _targets(tiers):
+    for target in targets_of(tiers):
         found = _for_target(questions, subject, target, trace, shadow=shadow)
         if found.refused is not None:
             left_out.add(target)
@@ -57,6 +57,23 @@ def authorize_targets(
     if not shadow:
         subject.tiers = left
     return Ruling(None, allowed)
+
+
+def forbidden(guard: Guard, subject: Subject) -> bool:
+    """Whether the Deny rules alone refuse: one that does not look at the backend, or some for every target."""
+    if any(matches(rule, subject, None, False) for rule in guard.deny if not rule.by_target):
+        return True
+    rules = [rule for rule in guard.deny if rule.by_target]
+    targets = targets_of(subject.route.tiers)
+    return bool(rules and targets) and all(
+        any(matches_with(rule, subject, target) for rule in rules) for target in targets
+    )
+
+
+def matches_with(rule: Rule, subject: Subject, target: Target) -> bool:
+    """Whether a rule matches with the backend of a target in view."""
+    subject.variables[BACKEND] = backend_variables(target, subject.call.model)
+    return matches(rule, subject, None, False)
 
 
 def _once(guard: Guard, subject: Subject, trace: list[Step] | None, *, shadow: bool) -> tuple[Ruling, _Questions]:
@@ -130,7 +147,8 @@ def backend_variables(target: Target, asked: str) -> dict[str, str]:
     }
 
 
-def _targets(tiers: tuple[Tier, ...]) -> tuple[Target, ...]:
+def targets_of(tiers: tuple[Tier, ...]) -> tuple[Target, ...]:
+    """All of them, tier by tier."""
     return tuple(order[0] for tier in tiers for order in tier.orders)
 
 
@@ -142,7 +160,7 @@ def _note_left(
     trace: list[Step], subject: Subject, left: tuple[Tier, ...], refused: RuleRef | None, *, shadow: bool
 ) -> None:
     if left:
-        saw = f"left for this call: {', '.join(map(_name, _targets(left)))}"
+        saw = f"left for this call: {', '.join(map(_name, targets_of(left)))}"
         _note(trace, subject.route.ref, saw, Verdict.ACCEPTED, shadow=shadow, stage="targets")
     else:
         _note(trace, refused or subject.route.ref, "no target is left", Verdict.DENIED, shadow=shadow)

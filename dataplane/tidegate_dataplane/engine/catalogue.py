@@ -1,21 +1,27 @@
-"""Which models a caller may use: the answer to `GET /models`."""
+"""Which models a caller may know of: the answer to `GET /models`.
+
+Asking is an operation of its own, Models, that rules may name. A model is listed when its route lets the caller use it
+in any operation, and no Deny rule matches the asking itself. An Allow rule that names Models lists it also for those
+who may not use it; all else that guards the route holds for them too.
+"""
 
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine import denials
-from tidegate_dataplane.engine.authorize import Subject
+from tidegate_dataplane.engine.authorize import Subject, matches
+from tidegate_dataplane.engine.by_target import forbidden, matches_with, targets_of
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.runtime.build import Runtime
-from tidegate_dataplane.runtime.objects import NOBODY, Identity, Route
-from tidegate_dataplane.snapshot.entries import Method
+from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, Route, Rule
+from tidegate_dataplane.snapshot.entries import Method, Operation
 
 
 def visible_models(runtime: Runtime, call: Call, now: float) -> list[str] | Denial:
-    """Exact model names (no globs), sorted, that this caller would be let in for, in any operation, at this moment.
+    """Exact model names (no globs), sorted, that this caller may know of at this moment.
 
     `call` gives host, base, headers, address and keys; its operation and model are not looked at. A Denial when the
     key is refused, or when none was given and nothing is open to everyone.
@@ -34,7 +40,7 @@ def models_for(runtime: Runtime, call: Call, identity: Identity, now: float) -> 
         for namespace in namespaces
         for route in _candidates(runtime, namespace)
         for model in route.entry.models
-        if not model.endswith("*") and _usable(runtime, route, model, call, now, identity)
+        if not model.endswith("*") and _listed(runtime, route, model, call, now, identity)
     }
     if not visible and identity is NOBODY:
         return denials.NO_KEY
@@ -57,14 +63,40 @@ def _might_admit(route: Route, namespace: str) -> bool:
     return route.admits is None or namespace in route.admits
 
 
-def _usable(runtime: Runtime, route: Route, model: str, call: Call, now: float, identity: Identity) -> bool:
+def _listed(runtime: Runtime, route: Route, model: str, call: Call, now: float, identity: Identity) -> bool:
+    operations = [one for one in route.entry.operations if _claims(runtime, route, one, model, call)]
+    if not operations:
+        return False
     identity = identity_on(route, identity)
     consumer = consumer_on(route.guard, identity)
-    for operation in route.entry.operations:
-        claim = runtime.table.find(call.host, call.base, operation, model, call.headers)
-        if claim is None or claim[0] != route.key:
-            continue
+
+    def asking(operation: Operation) -> Subject:
         asked = replace(call, operation=operation, model=model)
-        if judge(Subject(asked, route, consumer, identity, now, runtime.lists))[0] is None:
-            return True
-    return False
+        return Subject(asked, route, consumer, identity, now, runtime.lists)
+
+    if any(judge(asking(operation))[0] is None for operation in operations):
+        return not (route.guard.deny and forbidden(route.guard, asking(Operation.MODELS)))
+    rules = _listing_rules(route.guard)
+    if not rules:
+        return False
+    subject = asking(Operation.MODELS)
+    return judge(subject)[0] is None and any(_matches(rule, subject) for rule in rules)
+
+
+def _claims(runtime: Runtime, route: Route, operation: Operation, model: str, call: Call) -> bool:
+    claim = runtime.table.find(call.host, call.base, operation, model, call.headers)
+    return claim is not None and claim[0] == route.key
+
+
+def _listing_rules(guard: Guard) -> list[Rule]:
+    """The Allow rules that name the operation Models."""
+    return [
+        rule for _, rules in guard.allow for rule in rules if rule.operations and Operation.MODELS in rule.operations
+    ]
+
+
+def _matches(rule: Rule, subject: Subject) -> bool:
+    if not rule.by_target:
+        return matches(rule, subject, None, False)
+    left = subject.route.tiers if subject.tiers is None else subject.tiers
+    return any(matches_with(rule, subject, target) for target in targets_of(left))

@@ -5,7 +5,7 @@ from typing import Any
 from samples.snapshots import NOON, allow, attach, call, consumer, deny, keys_only, policy, route, runtime_of
 from tidegate_dataplane.engine import Denial, visible_models
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.snapshot.entries import Method, Operation, Unavailable
+from tidegate_dataplane.snapshot.entries import Method, Operation, PolicyEntry, RuleEntry, Unavailable
 
 
 def listed(runtime: Runtime, now: float = NOON, **fields: Any) -> list[str]:
@@ -60,6 +60,61 @@ def test_a_model_that_another_namespaces_route_claims_first_is_not_listed() -> N
     )
     assert listed(runtime) == []
     assert listed(runtime, host="other.example.com") == ["gpt-4o"]
+
+
+def ruled(*rules: RuleEntry, more: tuple[PolicyEntry, ...] = (), **fields: Any) -> list[str]:
+    """What is listed of `big` and `small` to a caller with the role `r`; both are there for Chat."""
+    login = policy("team-a/login", methods=(Method.API_KEY,), rules=rules or None)
+    attached = attach("team-a/login", *(one.source.key for one in more))
+    entries = (consumer(roles=("r",)), named("team-a/one", "big", "small", policies=attached, **fields))
+    return listed(runtime_of(login, *more, *entries))
+
+
+LISTS: dict[str, Any] = {"operations": (Operation.MODELS,)}
+
+
+def test_a_deny_rule_on_listing_hides_what_may_be_used() -> None:
+    assert ruled(deny("hidden", models=("big",), **LISTS)) == ["small"]
+    assert ruled(deny("hidden", roles=("other",), **LISTS)) == ["big", "small"]
+    assert ruled(deny("hidden", when="request.operation == 'Models'")) == []
+    assert ruled(deny("no-value", when="request.operation == 'Models' && request.headers['x-none'] == 'a'")) == []
+
+
+def test_an_allow_rule_that_names_listing_lists_what_may_not_be_used() -> None:
+    use = allow("use", models=("small",), operations=(Operation.CHAT,))
+    assert ruled(use) == ["small"]
+    assert ruled(use, allow("browse", **LISTS)) == ["big", "small"]
+    assert ruled(use, allow("browse", roles=("other",), **LISTS)) == ["small"]
+    assert ruled(use, allow("browse", operations=(Operation.MODELS, Operation.EMBEDDINGS))) == ["big", "small"]
+
+
+def test_an_allow_rule_for_every_operation_is_none_for_listing_alone() -> None:
+    assert ruled(allow("all", when="request.operation != 'Chat'")) == []
+
+
+def test_listing_passes_every_policy() -> None:
+    browse = allow("browse", **LISTS)
+    chat_only = policy("team-a/z", rules=(allow("chat", roles=("none",), operations=(Operation.CHAT,)),))
+    any_operation = policy("team-a/z", rules=(allow("staff", roles=("r",)),))
+    closed = policy("team-a/z", rules=(deny("big", models=("big",)),))
+    assert ruled(browse, more=(chat_only,)) == []
+    assert ruled(browse, more=(any_operation,)) == ["big", "small"]
+    assert ruled(browse, more=(closed,)) == ["small"]
+
+
+def test_listing_needs_what_guards_the_route_besides_its_rules() -> None:
+    unavailable = (Unavailable(kind="AIPolicy", key="team-a/x"),)
+    assert ruled(allow("browse", **LISTS), unavailable=unavailable) == []
+    assert ruled(allow("browse", **LISTS), targets=()) == []
+
+
+def test_rules_on_backends_hide_a_model_when_no_target_is_left() -> None:
+    assert ruled(deny("d", when="backend.name == 'mock'")) == []
+    assert ruled(deny("d", when="backend.name == 'mock'", **LISTS)) == []
+    assert ruled(deny("d", when="backend.name == 'other'", **LISTS)) == ["big", "small"]
+    none = allow("chat", roles=("none",))
+    assert ruled(none, allow("a", when="backend.name == 'mock'", **LISTS)) == ["big", "small"]
+    assert ruled(none, allow("a", when="backend.name == 'other'", **LISTS)) == []
 
 
 def test_without_a_key_only_what_is_open_to_all() -> None:
