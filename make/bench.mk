@@ -21,6 +21,10 @@ bench-tls: $(STAMP) ## requests and new connections: plain, TLS, client certific
 bench-tokens: $(STAMP) ## signed tokens and three CEL rules beside an API key (needs wrk and nginx)
 	@$(BENCH).tokens $(BENCH_ARGS)
 
+.PHONY: bench-verification
+bench-verification: $(STAMP) ## microseconds to verify a token, by algorithm, and to find a known one
+	@$(BENCH).verification $(BENCH_ARGS)
+
 .PHONY: bench-propagation
 bench-propagation: cluster-tools ## apply to enforced, at 1 and 3,000 routes, on a real API server
 	@$(BENCH).propagation $(BENCH_ARGS)

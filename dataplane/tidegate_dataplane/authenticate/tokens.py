@@ -271,12 +271,15 @@ def _fixed_keys(name: str, text: str) -> KeySet:
 
 
 def _sources(providers: Mapping[str, TokenProviderEntry]) -> dict[KeySource, float]:
-    """Each source with the shortest period that anybody wants, in seconds."""
+    """Each source with the shortest period that anybody wants, in seconds.
+
+    Keys that may not grow old are asked for often enough that one failure does not make them too old.
+    """
     found: dict[KeySource, float] = {}
     for entry in providers.values():
         if not _is_fixed(entry):
-            source = _source(entry)
-            found[source] = min(found.get(source, inf), entry.refresh_ms / 1000)
+            source, wanted = _source(entry), min(entry.refresh_ms, entry.max_key_age_ms / 3) / 1000
+            found[source] = min(found.get(source, inf), wanted)
     return found
 
 
