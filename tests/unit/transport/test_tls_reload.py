@@ -155,6 +155,15 @@ async def test_plain_http_on_the_tls_port_is_closed(site: Site, caplog: pytest.L
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
+async def test_bad_http_within_tls_is_answered(site: Site) -> None:
+    async with gate(site.settings()) as found:
+        wire = await Wire.open(found.address, site.client())
+        answer = await wire.ask(b"NONSENSE\r\n\r\n")
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "malformed_request")
+        assert await wire.ended()
+        await wire.close()
+
+
 async def test_a_handshake_that_stalls_is_cut(site: Site) -> None:
     async with gate(site.settings(), limits=Limits(head_seconds=0.2)) as found:
         wire = await Wire.open(found.address, None)
