@@ -118,8 +118,8 @@ class Behaviour:
         since = int(now - period) // _SLOT
         return sum(count for slot, count in slots.items() if slot > since)
 
-    def used(self, request: str) -> bool:
-        return request in self._used
+    def used(self, grant: str) -> bool:
+        return grant in self._used
 
     @property
     def pending(self) -> list[Pending]:
@@ -149,11 +149,11 @@ class Behaviour:
         elif risk.outcome is RiskOutcome.APPROVAL:
             self._hold(consumer.key, route.key, call, risk, now)
         if decision.grant:
-            self._pending.pop(decision.grant, None)
+            self._pending.pop(risk.request, None)
 
-    def use(self, request: str, now: float) -> None:
-        """The approval of this request has let its call through."""
-        self._used[request] = now
+    def use(self, grant: str, now: float) -> None:
+        """This approval has let its call through."""
+        self._used[grant] = now
         if len(self._used) > MAX_USED:
             self._used.popitem(last=False)
 

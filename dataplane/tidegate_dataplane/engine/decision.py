@@ -69,7 +69,7 @@ class Decision(Struct, frozen=True, gc=False):
     `identity` says how the caller proved who it is; `consumer` is that of the identity with what the route's claim
     mappings add, the anonymous one (empty name) when nobody was identified. `rule` is the Allow rule that let the call
     in, if one was needed. `shadow` names the rules of Shadow policies that would have refused. `demands` goes to the
-    ledger. `risk` is None where no policy weighs it; `grant` is the approved request that this call uses up.
+    ledger. `risk` is None where no policy weighs it; `grant` is the approval that this call uses up.
     `subscribed` is what the consumer has subscribed to, None where the route asks for no subscription. `tiers` are the
     targets that rules leave, None when that is all of the route's.
     """

@@ -17,7 +17,7 @@ from tidegate_dataplane.engine.decision import Denial, Risk, RiskOutcome, RiskPa
 from tidegate_dataplane.expressions import EvaluationError
 from tidegate_dataplane.runtime.lists import list_key
 from tidegate_dataplane.runtime.objects import RiskSection, RuleRef, Signal
-from tidegate_dataplane.snapshot.entries import SignalKind
+from tidegate_dataplane.snapshot.entries import GrantEntry, SignalKind
 
 _SEPARATOR: Final = "\x1f"
 
@@ -44,8 +44,8 @@ class Observed(Protocol):
     def recent_failures(self, address: str, period: float, now: float) -> int:
         """Failed authentications from this address within the last `period` seconds."""
 
-    def used(self, request: str) -> bool:
-        """Whether the approval of this request let a call through already."""
+    def used(self, grant: str) -> bool:
+        """Whether this approval (see `use_of`) let a call through already."""
 
 
 class Unseen:
@@ -72,7 +72,7 @@ class Unseen:
     def recent_failures(self, address: str, period: float, now: float) -> int:
         return 0
 
-    def used(self, request: str) -> bool:
+    def used(self, grant: str) -> bool:
         return False
 
 
@@ -80,7 +80,7 @@ UNSEEN: Final = Unseen()
 
 
 class Weighed(Struct, frozen=True):
-    """The outcome: `grant` is the approved request that lets this call pass, if it needed one."""
+    """The outcome: `grant` is the approval (see `use_of`) that lets this call pass, if it needed one."""
 
     risk: Risk | None
     denial: Denial | None = None
@@ -116,12 +116,15 @@ def _decide(
     if asking is None:
         return Weighed(Risk(score, RiskOutcome.ALLOWED, parts))
     request = request_id(subject)
-    granted = any(
-        grant.request == request and now < grant.not_after for grant in subject.route.entry.grants
-    ) and not observed.used(request)
-    if granted:
-        return Weighed(Risk(score, RiskOutcome.APPROVED, parts, request), None, request)
+    for grant in subject.route.entry.grants:
+        if grant.request == request and now < grant.not_after and not observed.used(use_of(grant)):
+            return Weighed(Risk(score, RiskOutcome.APPROVED, parts, request), None, use_of(grant))
     return Weighed(Risk(score, RiskOutcome.APPROVAL, parts, request), denials.approval_required(asking.ref, request))
+
+
+def use_of(grant: GrantEntry) -> str:
+    """What marks an approval as used; another approval of the same call lets it through once more."""
+    return _SEPARATOR.join((grant.approval, grant.request, str(grant.not_after)))
 
 
 def request_id(subject: Subject) -> str:

@@ -201,8 +201,11 @@ def test_an_approval_lets_the_very_call_through_once() -> None:
     passed = caller(body=b'{"model":"gpt-4o"}')
     assert code(passed) == ""
     assert passed.risk is not None
-    assert (passed.risk.outcome, passed.grant) == (RiskOutcome.APPROVED, request)
+    assert (passed.risk.outcome, passed.risk.request) == (RiskOutcome.APPROVED, request)
     assert code(caller(body=b'{"model":"gpt-4o"}')) == "approval_required"
+    again = world(section, grants=(granted, GrantEntry("team-a/again", request, int(NOON) + 60)))
+    caller.runtime = again
+    assert [code(caller(body=b'{"model":"gpt-4o"}')) for _ in range(2)] == ["", "approval_required"]
     assert code(Caller(caller.runtime)(now=NOON + 61, body=b'{"model":"gpt-4o"}')) == "approval_required"
 
 
