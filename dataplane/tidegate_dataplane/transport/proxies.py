@@ -68,14 +68,17 @@ def _network(text: str) -> Network:
     return found
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def canonical_address(text: str) -> str | None:
     """An address without port, brackets and zone, an IPv4-mapped one as IPv4 (RFC 4291, section 2.5.5.2).
 
     Takes `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]` and `[2001:db8::1]:80`; None for anything else.
     """
-    if len(text) > _MAX_ADDRESS:
-        return None
+    # Callers write such texts: what is remembered must be short.
+    return _canonical_address(text) if len(text) <= _MAX_ADDRESS else None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _canonical_address(text: str) -> str | None:
     host = text.strip(" \t")
     if host.startswith("["):
         host, bracket, port = host[1:].partition("]")
