@@ -1,6 +1,9 @@
 """What callers and the operator of a gateway meet when its audit log cannot be written, or is."""
 
+import asyncio
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,43 @@ def test_a_key_that_cannot_be_used_is_said_at_the_start(tmp_path: Path) -> None:
     options = AuditOptions(key_file=tmp_path / "nothing")
     with pytest.raises(AuditKeyError, match="cannot read the audit key"):
         DataPlane(Settings(audit=str(tmp_path / "log"), audit_options=options))
+
+
+async def test_a_pipe_that_is_not_read_stops_calls_and_reading_it_lets_them_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    read = bytearray()
+
+    async def fill(plane: DataPlane) -> bool:
+        for _ in range(10):
+            await exchange(plane, request(b"{", key=KEY))
+        await admin(plane, "/-/ready")  # as the kubelet does
+        return not plane.ready
+
+    async def refused(plane: DataPlane) -> bool:
+        await fill(plane)
+        return (await exchange(plane, request(chat(), key=KEY))).status == 503
+
+    def drain() -> bool:
+        with suppress(BlockingIOError):
+            read.extend(os.read(reader, 1 << 20))
+        return plane.ready
+
+    try:
+        async with running(bundle_of(shard()), audit=path, audit_options=DENY) as plane:
+            assert (await exchange(plane, request(chat(), key=KEY))).status == 200
+            async with asyncio.timeout(60):
+                while not await refused(plane):
+                    pass
+            assert "hanging" in (await admin(plane, "/-/ready")).text
+            await until(drain)
+            assert (await exchange(plane, request(chat(), key=KEY))).status == 200
+        drain()
+    finally:
+        os.close(reader)
+    log = tmp_path / "log"
+    log.write_bytes(read)
+    verdict = verify([log])
+    assert verdict.valid
+    assert verdict.logs[0].closed
