@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 ASK_SECONDS: Final = 2.0
 MAX_ANSWERS: Final = 16_384
+MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_INACTIVE: Final = 4_096
 MAX_AT_ONCE: Final = 64
 MAX_WAITING: Final = 1_024
 INACTIVE_SECONDS: Final = 5.0
@@ -167,9 +169,9 @@ class _Asker:
         self._client = client
         self._credentials = credentials
         self._clock = clock
-        self._answers: Recent[Answer] = Recent(MAX_ANSWERS)
+        self._answers: Recent[Answer] = Recent(MAX_ANSWERS, weight=MAX_BYTES)
         # Tokens that are not active come from strangers: they must not push out those that are.
-        self._inactive: Recent[Answer] = Recent(MAX_ANSWERS // 4)
+        self._inactive: Recent[Answer] = Recent(MAX_INACTIVE, weight=MAX_INACTIVE)
         self._flights: dict[bytes, asyncio.Task[Answer | Refusal]] = {}
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self._backoff = Backoff(*_AWAY_SECONDS)
@@ -204,7 +206,7 @@ class _Asker:
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 async with self._slots:
-                    claims = await self._question(token)
+                    claims, size = await self._question(token)
         except (ProviderError, TimeoutError) as error:
             return self._failed(str(error) or f"no answer within {ASK_SECONDS:g} s")
         except Exception as error:  # noqa: BLE001 - whatever the defect, nobody comes in by it; the log gets the cause
@@ -216,13 +218,13 @@ class _Asker:
         answer = Answer(claims, self._clock())
         if claims is None:
             self._answers.drop(digest)
-            self._inactive.put(digest, answer)
+            self._inactive.put(digest, answer, 1)
         else:
-            self._answers.put(digest, answer)
+            self._answers.put(digest, answer, size)
         return answer
 
-    async def _question(self, token: str) -> Mapping[str, object] | None:
-        """The answer about an active token, None for any other. Raises ProviderError."""
+    async def _question(self, token: str) -> tuple[Mapping[str, object] | None, int]:
+        """The answer about an active token, None for any other; and its size in bytes. Raises ProviderError."""
         if self._place is None:
             self._place = await locate(self.endpoint.url, self.endpoint.ca_bundle)
         origin, target = self._place
@@ -241,7 +243,7 @@ class _Asker:
         active = answer.get("active")
         if not isinstance(active, bool):
             raise ProviderError("answered without `active`, which RFC 7662 wants")
-        return answer if active else None
+        return (answer if active else None), len(text)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         endpoint = self.endpoint

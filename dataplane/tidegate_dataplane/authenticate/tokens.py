@@ -38,6 +38,8 @@ from tidegate_dataplane.upstream import UpstreamClient
 
 MAX_SECONDS: Final = 60.0
 MAX_RESULTS: Final = 16_384
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of the tokens whose results are kept: a thousand bytes each are usual, sixteen thousand are possible."""
 REFUSED_SECONDS: Final = 5.0
 MAX_REFUSED: Final = 4_096
 
@@ -97,8 +99,8 @@ class Tokens:
         self._by_issuer: Mapping[str, tuple[_Check, ...]] = {}
         # With a secret of this process, a digest tells nothing of its token.
         self._secret = os.urandom(32)
-        self._results: Recent[_Result] = Recent(MAX_RESULTS)
-        self._refused: Recent[_Refused] = Recent(MAX_REFUSED)
+        self._results: Recent[_Result] = Recent(MAX_RESULTS, weight=MAX_BYTES)
+        self._refused: Recent[_Refused] = Recent(MAX_REFUSED, weight=MAX_REFUSED)
 
     def follow(self, providers: Mapping[str, TokenProviderEntry]) -> None:
         """Use these from now on, by their keys ("namespace/policy/provider"). The same again costs nothing."""
@@ -224,9 +226,9 @@ class Tokens:
 
     def _remember(self, text: str, found: _Result | Refusal, now: float) -> None:
         if isinstance(found, _Result):
-            self._results.put(self._digest(text), found)
+            self._results.put(self._digest(text), found, len(text))
         elif found.reason in _SETTLED:
-            self._refused.put(self._digest(text), _Refused(found, now + REFUSED_SECONDS))
+            self._refused.put(self._digest(text), _Refused(found, now + REFUSED_SECONDS), 1)
 
     def _digest(self, token: str) -> bytes:
         return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret).digest()
