@@ -10,7 +10,6 @@ from dataplane.factory import KEY, REPLY, bundle_of, consumer, policy, shard
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, exchange, request
 from dataplane.secured import Site, Wire
-from dataplane.waiting import until
 from tidegate_dataplane.main import main
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.snapshot.bundle import Bundle
@@ -78,14 +77,6 @@ async def test_an_orderly_stop_lets_tls_requests_end(site: Site) -> None:
         assert await wire.ended()
         await wire.close()
         await stopping
-
-
-async def test_the_port_stays_closed_after_a_stop_in_the_middle_of_a_reload(site: Site) -> None:
-    async with running(bundle_of(shard()), tls=site.settings()) as plane:
-        site.serve()
-        await asyncio.gather(plane.stop(), until(lambda: not plane.ready))
-        with pytest.raises(ConnectionError):
-            await asyncio.open_connection("127.0.0.1", plane.address.port)
 
 
 @pytest.mark.parametrize(

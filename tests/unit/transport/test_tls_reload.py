@@ -155,6 +155,20 @@ async def test_plain_http_on_the_tls_port_is_closed(site: Site, caplog: pytest.L
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
+@pytest.mark.parametrize("head_start", range(6))
+async def test_a_reload_does_not_open_a_stopped_port_again(site: Site, head_start: int) -> None:
+    async with gate(site.settings()) as found:
+        assert found.tls is not None
+        # The reader of the files is faster in some runs, so the stop begins at different points of the reload.
+        reload = asyncio.create_task(found.tls.deliver())
+        for _ in range(head_start):
+            await asyncio.sleep(0.001)
+        await found.listener.stop(0.1)
+        await reload
+        with pytest.raises(ConnectionError):
+            await Wire.open(found.address, None)
+
+
 async def test_bad_http_within_tls_is_answered(site: Site) -> None:
     async with gate(site.settings()) as found:
         wire = await Wire.open(found.address, site.client())
