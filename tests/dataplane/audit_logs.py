@@ -11,7 +11,8 @@ from typing import Any
 from tidegate_dataplane.audit import AuditRecord
 from tidegate_dataplane.audit.ending import Ending
 from tidegate_dataplane.audit.sink import FileSink
-from tidegate_dataplane.audit.verify import Expected, Verdict, verify
+from tidegate_dataplane.audit.verdict import Expected, Verdict
+from tidegate_dataplane.audit.verify import verify
 from tidegate_dataplane.audit.writer import AuditWriter, Head
 
 AUDIT_KEY = b"a key of the audit log, 32 bytes or more"

@@ -3,12 +3,10 @@ memory."""
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
-
-from msgspec import Struct
 
 from tidegate_dataplane.audit.chain import (
     GENESIS,
@@ -24,62 +22,9 @@ from tidegate_dataplane.audit.chain import (
 )
 from tidegate_dataplane.audit.ending import MAX_LINE, read_beginning, read_note, torn_of
 from tidegate_dataplane.audit.record import Beginning, Event
+from tidegate_dataplane.audit.verdict import Expected, KeyNeeded, LogReport, Problem, Progress, Verdict
 
-MAX_PROBLEMS = 100
 _STEP = 1024
-
-Progress = Callable[[Path, int], object]
-
-
-class KeyNeeded(ValueError):
-    """The log is sealed by a key, and none was given."""
-
-
-class Problem(Struct, frozen=True):
-    """What is wrong, and where; line 0 means the file as a whole."""
-
-    file: str
-    line: int
-    message: str
-
-
-class LogReport(Struct, rename="camel"):
-    """One log, over all its files. `closed` means that its last line says that the writer ended in order; otherwise
-    lines may have been cut off at the end, which only --expect can tell. `first_file` is above 1 when earlier files
-    were not given."""
-
-    log: str
-    first_file: int
-    last_file: int
-    files: tuple[str, ...]
-    seq: int = 0
-    chain: str = ""
-    lines: int = 0
-    records: int = 0
-    lost: int = 0
-    keyed: bool = False
-    closed: bool = False
-
-
-class Verdict(Struct, rename="camel"):
-    """`problems` holds the first hundred, `found` is their number. `bytes` are those of the lines."""
-
-    problems: list[Problem]
-    notes: list[Problem]
-    logs: list[LogReport]
-    found: int = 0
-    bytes: int = 0
-
-    @property
-    def valid(self) -> bool:
-        return self.found == 0
-
-
-class Expected(NamedTuple):
-    """A line that must be there."""
-
-    seq: int
-    chain: bytes
 
 
 class _File(NamedTuple):
@@ -108,7 +53,7 @@ def verify(
         walk.end()
     for each in sorted(wanted):
         message = f"the line {each.seq}:{each.chain.hex()} is not there: lines at the end, or whole files, were removed"
-        _add(verdict, Problem("", 0, message))
+        verdict.add(Problem("", 0, message))
     return verdict
 
 
@@ -131,12 +76,6 @@ def _first(path: Path) -> Beginning | None:
 
 def _reader(path: Path, raw: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
-
-
-def _add(verdict: Verdict, problem: Problem) -> None:
-    verdict.found += 1
-    if len(verdict.problems) < MAX_PROBLEMS:
-        verdict.problems.append(problem)
 
 
 class _Walk:
@@ -295,21 +234,20 @@ class _Walk:
     def _settle(self) -> None:
         """What was wrong with the line before is not explained by the one after it."""
         if self._suspect is not None:
-            _add(self._verdict, self._suspect)
+            self._verdict.add(self._suspect)
             self._suspect = None
 
     def _problem(self, message: str) -> Problem:
         return Problem(str(self._path), self._at, message)
 
     def _report_problem(self, message: str) -> None:
-        _add(self._verdict, self._problem(message))
+        self._verdict.add(self._problem(message))
 
     def _problem_in_file(self, message: str) -> None:
-        _add(self._verdict, Problem(str(self._path), 0, message))
+        self._verdict.add(Problem(str(self._path), 0, message))
 
     def _note(self, message: str) -> None:
-        if len(self._verdict.notes) < MAX_PROBLEMS:
-            self._verdict.notes.append(self._problem(message))
+        self._verdict.note(self._problem(message))
 
 
 _MISSHAPEN = "is no line of an audit log: it was changed or added"

@@ -11,7 +11,8 @@ import msgspec
 import typer
 
 from tidegate_dataplane.audit.key import read_key
-from tidegate_dataplane.audit.verify import Expected, LogReport, Problem, Progress, Verdict, verify
+from tidegate_dataplane.audit.verdict import Expected, LogReport, Problem, Progress, Verdict
+from tidegate_dataplane.audit.verify import verify
 
 _BROKEN = 1
 _UNUSABLE = 2

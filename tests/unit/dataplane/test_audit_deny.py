@@ -15,7 +15,8 @@ from dataplane.raw_http import admin, chat, exchange, request
 from dataplane.upstream import answer, completion, upstream
 from dataplane.waiting import until
 from tidegate_dataplane.audit.key import AuditKeyError
-from tidegate_dataplane.audit.verify import Expected, verify
+from tidegate_dataplane.audit.verdict import Expected
+from tidegate_dataplane.audit.verify import verify
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.settings import AuditOptions, Settings, WhenFull
 
