@@ -15,17 +15,21 @@ from tidegate_dataplane.expressions.errors import EvaluationError
 # Of what one evaluation may read: entries of a list or map, characters of a text, and of all texts of one value.
 MAX_ENTRIES: Final = 256
 MAX_TEXT: Final = 8 * 1024
-MAX_TEXTS: Final = 16 * 1024
+MAX_TEXTS: Final = 32 * 1024
 MAX_DEPTH: Final = 8
+_ENTRY: Final = 8
 
 RULE_LIMIT: Final = 20_000  # for each request, about two milliseconds
 MAPPING_LIMIT: Final = 200_000  # once for each token
 
 WORD: Final = 1
 WALK: Final = 10
+COMPARE: Final = 60  # of two lists; a text or number is told at once
+JOIN: Final = 200  # of two lists; the next one copies both again
 MACRO: Final = 3
 COPYING: Final = frozenset({"map", "filter"})
-WALKING: Final = frozenset({"+", "in", "==", "!=", "contains"})
+WALKING: Final = frozenset({"in", "contains"})
+COMPARING: Final = frozenset({"==", "!="})
 _CLASS: Final = 3_400
 _REPEATED: Final = re.compile(r"\{\s*(\d+)\s*(?:,\s*(\d*)\s*)?\}")
 _UNICODE: Final = re.compile(r"\\[wWdDsSpPbB]")
@@ -33,7 +37,7 @@ _UNICODE: Final = re.compile(r"\\[wWdDsSpPbB]")
 
 def pattern_cost(pattern: str) -> int:
     """Units of compiling and matching a regular expression."""
-    cost = 40 + 10 * len(pattern) + _CLASS * len(_UNICODE.findall(pattern))
+    cost = 20 + 10 * len(pattern) + _CLASS * len(_UNICODE.findall(pattern))
     for least, most in _REPEATED.findall(pattern):
         cost *= max(int(least), int(most or 0), 1)
     return cost
@@ -41,24 +45,23 @@ def pattern_cost(pattern: str) -> int:
 
 def check_size(value: object) -> None:
     """Raises EvaluationError for a value beyond what the cost of an expression was counted for."""
-    if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            raise EvaluationError(f"a text of {len(value)} characters is longer than {MAX_TEXT}")
-    elif isinstance(value, (list, tuple, dict)):
+    if isinstance(value, (str, list, tuple, dict)):
         _size(value, MAX_DEPTH)
 
 
 def _size(value: object, depth: int) -> int:
-    """The characters in it."""
+    """The characters in it; each entry counts for some more."""
     if isinstance(value, str):
         found = len(value)
+        if found > MAX_TEXT:
+            raise EvaluationError(f"a text of {found} characters is longer than {MAX_TEXT}")
     elif isinstance(value, (list, tuple, dict)):
         if len(value) > MAX_ENTRIES:
             raise EvaluationError(f"{len(value)} entries are more than {MAX_ENTRIES}")
         if depth == 0:
             raise EvaluationError(f"lists and maps are nested more than {MAX_DEPTH} deep")
         parts = [*value, *value.values()] if isinstance(value, dict) else value
-        found = len(value) + sum(_size(part, depth - 1) for part in parts)
+        found = _ENTRY * len(value) + sum(_size(part, depth - 1) for part in parts)
     else:
         return 0
     if found > MAX_TEXTS:

@@ -21,9 +21,15 @@ def network(text: str) -> IPv4Network | IPv6Network:
     raise ValueError(f"{text!r} has bits set beyond its prefix length; did you mean {str(meant)!r}?")
 
 
+def in_network(address: object, inside: str) -> bool:
+    """Raises ValueError when the text is no address, TypeError when it is no text."""
+    if not isinstance(address, str):
+        raise TypeError(f"an address is a string, not {type(address).__name__}")
+    return _in_network(address, inside)
+
+
 @lru_cache(maxsize=4096)
-def in_network(address: str, inside: str) -> bool:
-    """Raises ValueError when the text is no address."""
+def _in_network(address: str, inside: str) -> bool:
     return _address(address) in network(inside)
 
 

@@ -1,5 +1,6 @@
 """Compiling an expression into a Program, and evaluating it."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -29,6 +30,8 @@ from tidegate_dataplane.expressions.remembered import Results
 
 MAX_LENGTH: Final = 2048
 _UNSET: Final = object()
+# How the library says that a function, or one of ours, does not take a value of this type.
+_UNLIKE: Final = re.compile(r"Undefined|failed: TypeError").search
 # So many claims are tried in every combination of types; of more, all have one type at a time.
 _COMBINED: Final = 3
 
@@ -234,7 +237,7 @@ def _try_out(references: References, evaluate: Callable[[Mapping[str, Any]], obj
             return
         except EvaluationError as error:
             cause = error.__cause__
-            if not (cause is None or isinstance(cause, TypeError) or "Undefined" in str(cause)):
+            if not (cause is None or isinstance(cause, TypeError) or _UNLIKE(str(cause))):
                 return
             if complaint is None or (cause is None and complaint.__cause__ is not None):
                 complaint = error
@@ -288,7 +291,7 @@ def _explain(error: Exception) -> str:
         return f"{name}() cannot be applied to values of these types"
     if text.startswith("No such overload"):
         return "an operator is applied to values of unlike types; convert with int(), double() or string()"
-    text = text.partition("Python function call failed: ")[2] or text
+    text = re.sub(r"^.*Python function call failed: (\w+: )?", "", text)
     return text.removesuffix(" Check function arguments and their types.")
 
 

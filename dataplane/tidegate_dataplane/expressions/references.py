@@ -31,6 +31,8 @@ from tidegate_dataplane.expressions.tokens import Kind, Token, tokenize
 _END = Token(Kind.SIGN, "", -1, -1)
 _OPENERS = frozenset({"", "(", "[", ",", "?", ":", "&&", "||"})
 _LITERAL_CHECKED = {"timestamp", "duration"}
+_LITERALS = frozenset({Kind.STRING, Kind.NUMBER, Kind.KEYWORD})
+_OPERANDS = frozenset({Kind.NAME, Kind.STRING})
 Path = tuple[str, ...]
 
 
@@ -77,7 +79,8 @@ class _Checker:
         self.claims: set[Path] = set()
         self.patterns: list[tuple[str, int]] = []
         self.cost = 0
-        self.copying = False
+        self.joins = 0
+        self.macro = ""
         # How many entries a macro may walk over: those of the largest list, or of a literal, or of several added up.
         self.largest = max(cost.MAX_ENTRIES, sum(token.text == "," for token in self.tokens) + 1)
         self.entries = self.largest
@@ -87,12 +90,11 @@ class _Checker:
 
     def run(self) -> References:
         for place, token in enumerate(self.tokens):
-            self.cost += (cost.WALK if token.text in cost.WALKING else cost.WORD) * self._times()
-            if token.text == "+" and not self.scopes:
-                self.entries += self.largest
+            self.cost += self._units(place, token.text) * self._times()
             if token.kind is Kind.NAME:
                 self._name(place, token)
             elif token.text in ("(", "[", "{"):
+                self._literal(place, token.text)
                 self.depth += 1
             elif token.text in (")", "]", "}"):
                 self.depth -= 1
@@ -112,6 +114,31 @@ class _Checker:
             patterns=tuple(self.patterns),
             cost=self.cost,
         )
+
+    def _units(self, place: int, text: str) -> int:
+        """What a word costs by itself; of an operator on lists the more, unless an operand is seen to be no list."""
+        if text in cost.WALKING:
+            return cost.WALK
+        if text in cost.COMPARING:
+            return cost.WORD if self._one_value(place) else cost.COMPARE
+        if text != "+":
+            return cost.WORD
+        if not self.scopes:
+            self.entries += self.largest
+        self.joins += 1
+        return self.joins * (cost.WALK if self._one_value(place) else cost.JOIN)
+
+    def _one_value(self, place: int) -> bool:
+        """Whether a literal or a declared text or number stands at either side of an operator."""
+        before, after = self._at(place - 1), self._at(place + 1)
+        if _LITERALS & {before.kind, after.kind}:
+            return True
+        return self._declared(place - 3) or (self._declared(place + 1) and self._at(place + 4).text not in (".", "["))
+
+    def _declared(self, place: int) -> bool:
+        root, dot, member = self._at(place), self._at(place + 1), self._at(place + 2)
+        sample = SAMPLES.get(root.text, {}).get(member.text)
+        return dot.text == "." and self._at(place - 1).text != "." and isinstance(sample, str | int)
 
     def _times(self) -> int:
         """How often what stands here is evaluated, at most."""
@@ -146,6 +173,12 @@ class _Checker:
         elif name in _LITERAL_CHECKED and literal:
             self.literals.append(f"{name}({argument.text})")
 
+    def _literal(self, place: int, opener: str) -> None:
+        before = self._at(place - 1)
+        index = before.kind in _OPERANDS or before.text in (")", "]")
+        if opener != "(" and not index and self.scopes and self.macro == "map":
+            raise ExpressionError("map() may not make lists or maps of its entries; yield a string")
+
     def _bind(self, place: int, macro: str) -> None:
         name = self._at(place + 2).text
         if self.scopes:
@@ -154,8 +187,8 @@ class _Checker:
         if name in RULE_ROOTS or name in TYPES or "__" in name:
             raise ExpressionError(f"{macro}() names its variable {name!r}, which has a meaning already; choose another")
         self.scopes.append((self.depth + 1, name))
-        self.copying = macro in cost.COPYING
-        self.cost += self.entries * (self.entries if self.copying else cost.MACRO)
+        self.macro = macro
+        self.cost += self.entries * (self.entries if macro in cost.COPYING else cost.MACRO)
 
     def _network(self, place: int, *, selected: bool) -> None:
         literal = self._at(place + 2)
@@ -191,7 +224,7 @@ class _Checker:
 
     def _member(self, place: int, token: Token) -> None:
         root = token.text
-        if self.scopes and self.copying:
+        if self.scopes and self.macro in cost.COPYING:
             raise ExpressionError(f"map() and filter() may look at their own variable only, not at {root!r}")
         dot, name, after = self._at(place + 1), self._at(place + 2), place + 3
         if dot.text == "." and name.kind is Kind.NAME and self._at(after).text != "(":

@@ -20,6 +20,8 @@ def variables(**changes: Any) -> dict[str, Any]:
             "host": "ai.example.com",
             "headers": {"x-team": "search", "accept": "*/*"},
             "address": "192.0.2.7",
+            "peer": "2001:db8::7",
+            "proxyHeaders": {"x-device-posture": "compliant"},
             "bodyBytes": 600,
         },
         "consumer": {
@@ -30,6 +32,22 @@ def variables(**changes: Any) -> dict[str, Any]:
             "tier": "premium",
             "roles": ("inference", "batch"),
             "attributes": {"clearance": "2"},
+            "methods": ("JWT", "MTLS"),
+        },
+        "token": {
+            "issuer": "https://idp.example.com",
+            "subject": "app-42",
+            "acr": "gold",
+            "authTime": int(SUMMER_NOON) - 600,
+            "claims": {
+                "groups": ["staff", "admin"],
+                "level": 3,
+                "ratio": 0.5,
+                "employee": True,
+                "nothing": None,
+                "realm_access": {"roles": ["inference"], "tenants": [{"id": "t-1"}]},
+                "https://example.com/region": "eu",
+            },
         },
         "route": {"name": "chat", "namespace": "team-a"},
         "now": SUMMER_NOON,
@@ -71,6 +89,33 @@ def variables(**changes: Any) -> dict[str, Any]:
         ("{'a': request.model}.a == 'gpt-4o'", True),
         ("type(request.model) == string", True),
         ("r'\\d' == request.model", False),
+        ("request.address.inNetwork('192.0.2.0/24')", True),
+        ("request.address.inNetwork('192.0.2.7')", True),
+        ("request.address.inNetwork('10.0.0.0/8') || request.address.inNetwork('2001:db8::/32')", False),
+        ("request.peer.inNetwork('2001:db8::/32')", True),
+        ("'::ffff:10.1.2.3'.inNetwork('10.0.0.0/8')", True),
+        ("request.proxyHeaders['x-device-posture'] == 'compliant'", True),
+        ("has(request.proxyHeaders.absent)", False),
+        ("'MTLS' in consumer.methods && 'JWT' in consumer.methods", True),
+        ("token.issuer == 'https://idp.example.com' && token.subject.startsWith('app-')", True),
+        ("token.acr == 'gold' && now - token.authTime <= duration('10m')", True),
+        ("token.authTime > timestamp('2026-07-01T11:51:00Z')", False),
+        ("'admin' in token.claims.groups", True),
+        ("'admin' in token.claims['groups']", True),
+        ("token['claims']['groups'][1] == 'admin'", True),
+        ("token.claims.groups.exists(g, g.startsWith('sta'))", True),
+        ("'groups' in token.claims && !('none' in token.claims)", True),
+        ("token.claims.level >= 2", True),
+        ("token.claims.ratio < 0.75", True),
+        ("token.claims.employee", True),
+        ("token.claims.nothing == null", True),
+        ("type(token.claims.groups) == list", True),
+        ("'inference' in token.claims.realm_access.roles", True),
+        ("token.claims.realm_access.tenants.exists(t, t.id == 't-1')", True),
+        ("has(token.claims.realm_access) && has(token.claims.realm_access.roles)", True),
+        ("has(token.claims.department) && token.claims.department == 'research'", False),
+        ("token.claims['https://example.com/region'] == 'eu'", True),
+        ("size(token.claims.groups) == 2 && token.claims.level + 1 == 4", True),
         ("request.model == \"gpt-4o\" && request.path != '''a'b'''", True),
     ],
 )
@@ -91,6 +136,21 @@ def test_evaluates(text: str, value: bool) -> None:
         ("route.tier == 'x'", "there are route.name, route.namespace"),
         ("conusmer.name == 'x'", "did you mean 'consumer'?"),
         ("user == 'x'", "there is no variable 'user'"),
+        ("token.sub == 'x'", "did you mean 'token.subject'?"),
+        ("token.claim.groups == []", "did you mean 'token.claims'?"),
+        ("backend.jurisdiction == 'EU'", "there is no variable 'backend' here"),
+        ("'a' in consumer.method", "did you mean 'consumer.methods'?"),
+        ("request.proxyheaders['x-a'] == 'a'", "did you mean 'request.proxyHeaders'?"),
+        ("request.proxyHeaders['X-A'] == 'a'", "write 'x-a', not 'X-A'"),
+        ("request.address.inNetwrk('10.0.0.0/8')", "did you mean 'inNetwork'?"),
+        ("request.address.inNetwork('10.0.0.1/8')", "did you mean '10.0.0.0/8'?"),
+        ("request.address.inNetwork('10.0.0/8')", "'10.0.0/8' is not a network"),
+        ("request.address.inNetwork(consumer.team)", "write a network in quotes"),
+        ("inNetwork('10.0.0.0/8')", "write a network in quotes"),
+        ("request.bodyBytes.inNetwork('10.0.0.0/8')", "an address is a string, not int"),
+        ("size(token.claims.groups)", "an int, not a bool"),
+        ("token.claims.groups + 'x' == 1 - token.claims.groups", "unlike types"),
+        ("request.model.matches(request.headers['x-a'])", "takes a pattern in quotes"),
         ("request == consumer", "write which member of 'request'"),
         ("size(request) > 1", "write which member of 'request'"),
         ("request.size() > 1", "write which member of 'request'"),
@@ -127,6 +187,14 @@ def test_refuses_with_what_would_be_right(text: str, said: str) -> None:
         "consumer.attributes.unknown == 'a'",
         "consumer.attributes[request.model] == 'a'",
         "int(request.model) > 1",
+        "token.claims.unknown == 'a'",
+        "token.claims.unknown.roles == ['a']",
+        "'a' in token.claims.level",
+        "token.claims.groups >= 2",
+        "token.claims.level",
+        "request.host.inNetwork('10.0.0.0/8')",
+        "''.inNetwork('10.0.0.0/8')",
+        "request.proxyHeaders['x-country'] == 'DE'",
         "consumer.roles[7] == 'a'",
         "10 / (request.bodyBytes - 600) > 1",
     ],
@@ -135,6 +203,11 @@ def test_has_no_value_for_this_call(text: str) -> None:
     program = compile_expression(text)
     with pytest.raises(EvaluationError):
         program.evaluate(variables())
+
+
+def test_what_is_no_address_is_told() -> None:
+    with pytest.raises(EvaluationError, match=r"^'ai\.example\.com' is not an address"):
+        compile_expression("request.host.inNetwork('10.0.0.0/8')").evaluate(variables())
 
 
 def test_a_missing_key_is_named_with_the_way_out() -> None:
@@ -180,3 +253,31 @@ def test_time_zones_follow_summer_time() -> None:
 def test_now_has_whole_seconds() -> None:
     program = compile_expression("now.getSeconds() == 0 && now.getMilliseconds() == 0")
     assert program.evaluate({"now": math.nextafter(SUMMER_NOON + 1, 0)})
+
+
+def test_a_condition_of_a_rule_may_look_at_the_backend() -> None:
+    program = compile_expression("backend.jurisdiction == 'EU' && backend.version != ''", by_target=True)
+    assert program.variables == {"backend"}
+    assert program.evaluate({"backend": {"jurisdiction": "EU", "version": "1"}})
+    with pytest.raises(ExpressionError, match=r"did you mean 'backend\.region'"):
+        compile_expression("backend.regoin == 'x'", by_target=True)
+
+
+@pytest.mark.parametrize("seconds", [10**20, -(10**20)])
+def test_a_time_beyond_the_calendar_has_no_value(seconds: int) -> None:
+    program = compile_expression("token.authTime < now")
+    with pytest.raises(EvaluationError, match=r"token\.authTime is not a time"):
+        program.evaluate(variables(token={"authTime": seconds}))
+
+
+def test_claims_that_are_alike_but_of_another_type_have_results_of_their_own() -> None:
+    program = compile_expression("token.claims.level == 1 && type(token.claims.level) == int")
+    held: list[object] = [1, True, 1.0, "1", [1], {"1": 1}, 1]
+    found = [program.evaluate({"token": {"claims": {"level": value}}}) for value in held]
+    assert found == [True, False, False, False, False, False, True]
+
+
+def test_results_with_a_clock_hold_no_longer_than_a_second() -> None:
+    program = compile_expression("now.getSeconds() == 0 && consumer.team == 'search'")
+    for now, value in ((SUMMER_NOON, True), (SUMMER_NOON + 0.9, True), (SUMMER_NOON + 1, False), (SUMMER_NOON, True)):
+        assert program.evaluate(variables(now=now)) is value
