@@ -74,7 +74,7 @@ def identity_provider_unavailable(message: str, retry_after: float) -> Denial:
 
 
 def risk_denied(ref: RuleRef) -> Denial:
-    message = f"{ref} finds this call too risky: ask the policy's owner, or call in your usual way."
+    message = f"{ref.kind} {ref.key} finds this call too risky: ask the policy's owner, or call in your usual way."
     return Denial(403, "risk_denied", _PERMISSION, message, rule=ref)
 
 
@@ -86,13 +86,13 @@ def step_up_required(ref: RuleRef, acr_values: tuple[str, ...], max_age: float) 
         challenge += f', acr_values="{" ".join(acr_values)}"'
     if max_age:
         challenge += f', max_age="{int(max_age)}"'
-    message = f"{ref} needs a stronger or fresher authentication for this call: {what.lower()}."
+    message = f"{ref.kind} {ref.key} needs a stronger or fresher authentication for this call: {what.lower()}."
     return Denial(401, "insufficient_user_authentication", _AUTHENTICATION, message, rule=ref, challenge=challenge)
 
 
 def approval_required(ref: RuleRef, request: str) -> Denial:
     message = (
-        f"{ref} needs somebody's approval for this call: have {request} approved by an AIApproval, then send the very "
+        f"{ref.kind} {ref.key} needs somebody's approval for this call: have {request} approved by an AIApproval, then send the very "
         "same request again."
     )
     return Denial(403, "approval_required", _PERMISSION, message, rule=ref)
