@@ -80,6 +80,7 @@ NAMES: dict[str, Names] = {
             Column("Team", ".spec.team", "The team it belongs to."),
             Column("Tier", ".spec.tier", "The tier its quotas follow."),
             Column("Suspended", ".spec.suspended", "Whether it is refused.", type="boolean", wide=True),
+            Column("Last-Used", ".status.lastUsedTime", "When any of its keys was last used.", type="date", wide=True),
         ),
     ),
     "AIPolicy": Names(

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from heapq import nsmallest
 from math import isinf
 from typing import Final, NamedTuple
@@ -18,21 +17,11 @@ from tidegate_dataplane.key_uses import KeyUses
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import EMPTY, Runtime
 from tidegate_dataplane.runtime.objects import Credential
+from tidegate_dataplane.snapshot.key_state import KeyState, key_state
 
 PAGE: Final = 500
 LONGEST_PAGE: Final = 5_000
 _TEXT: Final = 600
-
-
-class KeyState(StrEnum):
-    """What would be said to a caller with the key now; Previous works, until its successor has overlapped it."""
-
-    ACTIVE = "Active"
-    PREVIOUS = "Previous"
-    NOT_YET = "NotYet"
-    EXPIRED = "Expired"
-    REVOKED = "Revoked"
-    SUSPENDED = "Suspended"
 
 
 class KeyRow(Struct, frozen=True, rename="camel"):
@@ -135,16 +124,15 @@ def _row(credential: Credential, uses: KeyUses, now: float) -> KeyRow:
 
 
 def state_of(credential: Credential, now: float) -> KeyState:
-    """Its state at `now`, the most final first."""
-    if credential.revoked:
-        return KeyState.REVOKED
-    if now >= credential.not_after:
-        return KeyState.EXPIRED
-    if credential.consumer.entry.suspended:
-        return KeyState.SUSPENDED
-    if now < credential.not_before:
-        return KeyState.NOT_YET
-    return KeyState.PREVIOUS if credential.replaced else KeyState.ACTIVE
+    """Its state at `now`."""
+    return key_state(
+        now,
+        not_before=credential.not_before,
+        not_after=credential.not_after,
+        revoked=credential.revoked,
+        suspended=credential.consumer.entry.suspended,
+        replaced=credential.replaced,
+    )
 
 
 def _json(status: int, body: object) -> Response:

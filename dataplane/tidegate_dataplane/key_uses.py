@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from tidegate_dataplane.runtime.objects import Identity
+from tidegate_dataplane.runtime.objects import NO_TOKEN, Identity
 from tidegate_dataplane.snapshot.entries import Method
 
 # A key that comes with a token leaves the token's digest here too, and tokens come and go.
@@ -19,7 +19,7 @@ class KeyUses:
 
     def note(self, identity: Identity, now: float) -> None:
         """A call by this identity was let in. `now` is in seconds since the epoch."""
-        if Method.API_KEY not in identity.methods:
+        if identity.token is not NO_TOKEN and Method.API_KEY not in identity.methods:
             return
         second, seen = int(now), self._seen
         for digest in identity.digests:

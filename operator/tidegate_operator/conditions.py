@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from tidegate_operator.keys.states import KeyStatus, last_used
 from tidegate_operator.verdicts import Approval, ApprovalReason, Finding, Reason, Verdict
 
 MAX_MESSAGE = 32_768
@@ -68,13 +69,14 @@ class Condition:
 class ObjectStatus:
     """The status subresource of one object; `served_generation` None means that nothing of it is served.
 
-    `expires` (RFC 3339, "" for never) is of subscriptions alone.
+    `expires` (RFC 3339, "" for never) is of subscriptions alone, `keys` of consumers.
     """
 
     observed_generation: int | None = None
     served_generation: int | None = None
     conditions: tuple[Condition, ...] = ()
     expires: str = ""
+    keys: tuple[KeyStatus, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:
         return next((condition for condition in self.conditions if condition.type == kind), None)
@@ -287,6 +289,7 @@ def parse_status(raw: Mapping[str, Any] | None) -> ObjectStatus:
         served_generation=_integer(raw.get("servedGeneration")),
         conditions=tuple(condition for condition in conditions if condition.type in known),
         expires=str(raw.get("expires") or ""),
+        keys=tuple(_parse_key(item) for item in _list(raw.get("keys")) if isinstance(item, Mapping)),
     )
 
 
@@ -307,8 +310,24 @@ def status_body(status: ObjectStatus) -> dict[str, Any]:
             for condition in status.conditions
         ],
         "expires": status.expires or None,
+        "keys": [_key_body(key) for key in status.keys] or None,
+        "lastUsedTime": last_used(status.keys) or None,
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _key_body(key: KeyStatus) -> dict[str, str]:
+    body = {"name": key.name, "state": key.state, "lastUsedTime": key.last_used, "notAfter": key.not_after}
+    return {name: value for name, value in body.items() if value}
+
+
+def _parse_key(item: Mapping[str, Any]) -> KeyStatus:
+    name, state, used, ends = (str(item.get(part) or "") for part in ("name", "state", "lastUsedTime", "notAfter"))
+    return KeyStatus(name, state, used, ends)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _parse_condition(item: Mapping[str, Any]) -> Condition:

@@ -161,7 +161,7 @@ class Reconciler:
         finally:
             self._may_write_status.set()
         self._metrics.published(published.revision, compiled.verdicts.values())
-        self._status.published(compiled.verdicts, world.resources, published.revision)
+        self._status.published(compiled, world.resources, published.revision)
         self._issuer.published(compiled.generating)
         self.first_publication.set()
         if published.written:

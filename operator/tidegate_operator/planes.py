@@ -88,6 +88,11 @@ class Planes:
         return tuple(self._reports[url] for url in sorted(self._reports))
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """The admin ports of those that answered last time."""
+        return tuple(sorted(self._reports))
+
+    @property
     def highest_revision(self) -> int:
         """The highest revision that any of them runs; 0 when none answers."""
         return max((report.revision for report in self._reports.values()), default=0)

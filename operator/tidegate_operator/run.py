@@ -5,6 +5,7 @@ import logging
 import secrets
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from tidegate_operator.audit import Auditor
 from tidegate_operator.dealing import Parts, deal
 from tidegate_operator.health import Health
 from tidegate_operator.keys.issuer import KeyIssuer
+from tidegate_operator.keys.uses import KeyUses
 from tidegate_operator.kube import Api
 from tidegate_operator.leadership import Alone, Election, Leadership
 from tidegate_operator.loop import Debounce, Reconciler
@@ -25,7 +27,7 @@ from tidegate_operator.status import StatusWriter
 from tidegate_operator.store import Store
 from tidegate_operator.streams import Streams
 from tidegate_operator.watchdog import Watchdog
-from tidegate_operator.world import Facts
+from tidegate_operator.world import Facts, ObjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +81,13 @@ class _Operator:
             api,
             self._store,
             planes=self._planes.reports,
+            uses=self._uses_of,
             now=lambda: datetime.now(UTC),
             may_write=may_write,
             on_change=self._changes.mark,
+        )
+        self._key_uses = KeyUses(
+            urls=lambda: self._planes.urls, watched=self._status.knows, on_use=self._status.touched
         )
         make: type[Election] | type[Alone] = Election if options.elect else Alone
         self._leadership: Leadership = make(api, gateway, identity=options.identity, on_version=self._watchdog.expect)
@@ -140,6 +146,7 @@ class _Operator:
                     group.create_task(self._leadership.run(self._lead), name="leadership"),
                     group.create_task(self._report(), name="status"),
                     group.create_task(self._issuer.run(), name="keys"),
+                    group.create_task(self._key_uses.run(), name="key uses"),
                     group.create_task(self._auditor.run(), name="audit"),
                     group.create_task(self._watch(), name="watch"),
                 ]
@@ -182,6 +189,9 @@ class _Operator:
             if not self._filled.is_set():
                 await self._fill()
         self._streams.start()
+
+    def _uses_of(self, key: ObjectKey) -> Mapping[str, int]:
+        return self._key_uses.of(key)
 
     def _planes_changed(self) -> None:
         self._status.planes_changed()

@@ -4,10 +4,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 
+from tidegate_dataplane.snapshot.entries import ConsumerEntry
+from tidegate_operator.compile.compiled import AnyEntry, Compiled
 from tidegate_operator.conditions import (
     NO_STATUS,
     ConditionType,
@@ -21,12 +24,13 @@ from tidegate_operator.conditions import (
     status_body,
 )
 from tidegate_operator.ingest import CustomObject, seen_object
+from tidegate_operator.keys.states import key_statuses
 from tidegate_operator.kube import API_FAILURES, STATUS_FIELD_MANAGER, Api, ApiError
 from tidegate_operator.resources import RESOURCES
 from tidegate_operator.rollout import Rollout
 from tidegate_operator.store import Store
 from tidegate_operator.verdicts import Verdict
-from tidegate_operator.world import ObjectKey, Resource
+from tidegate_operator.world import Kind, ObjectKey, Resource
 
 _log = logging.getLogger(__name__)
 
@@ -50,22 +54,27 @@ class StatusWriter:
         store: Store,
         *,
         planes: Callable[[], tuple[PlaneReport, ...]],
+        uses: Callable[[ObjectKey], Mapping[str, int]],
         now: Callable[[], datetime],
         may_write: asyncio.Event,
         on_change: Callable[[], None],
     ) -> None:
         """`may_write` is set while this operator leads and no publication is under way.
 
+        `uses` tells when the keys of a consumer were last used, by their names, in seconds since the epoch.
         `on_change` is called when the answer to a write shows that the object has been edited meanwhile.
         """
         self._api = api
         self._store = store
         self._planes = planes
+        self._uses = uses
         self._now = now
         self._may_write = may_write
         self._on_change = on_change
         self._rollout = Rollout()
         self._verdicts: Mapping[ObjectKey, Verdict] = {}
+        self._consumers: Mapping[ObjectKey, AnyEntry] = {}
+        self._generating: Mapping[ObjectKey, ConsumerEntry] = {}
         self._reports: tuple[PlaneReport, ...] = ()
         self._queue: deque[ObjectKey] = deque()
         self._queued: set[ObjectKey] = set()
@@ -86,22 +95,35 @@ class StatusWriter:
         """Leadership was lost: whoever leads meanwhile may publish and write, so nothing here is known any more."""
         self._rollout = Rollout()
         self._verdicts = {}
+        self._consumers, self._generating = {}, {}
         self._queue.clear()
         self._queued.clear()
         self._look_for_expiry()
 
-    def published(
-        self, verdicts: Mapping[ObjectKey, Verdict], resources: Mapping[ObjectKey, Resource], revision: int
-    ) -> None:
-        """Take the verdicts that were published, or confirmed, as `revision`."""
+    def published(self, compiled: Compiled, resources: Mapping[ObjectKey, Resource], revision: int) -> None:
+        """Take what was published, or confirmed, as `revision`."""
+        verdicts = compiled.verdicts
         uids = {key: resource.uid for key, resource in resources.items()}
         changed = self._rollout.published(verdicts.values(), uids, revision, earlier=self._earlier(verdicts))
         changed.update(key for key, verdict in verdicts.items() if self._verdicts.get(key) != verdict)
-        self._verdicts = verdicts
+        changed.update(self._rotated(compiled))
+        self._verdicts, self._consumers = verdicts, compiled.served.entries
         if changed:
             self._published_at = asyncio.get_running_loop().time()
         self._enqueue(changed)
         self._look_for_expiry()
+
+    def _rotated(self, compiled: Compiled) -> set[ObjectKey]:
+        """Consumers whose keys were replaced: nothing else about them need have changed."""
+        former = self._generating
+        self._generating = {
+            ObjectKey(Kind.CONSUMER, entry.source.namespace, entry.source.name): entry for entry in compiled.generating
+        }
+        return {key for key, entry in self._generating.items() if former.get(key) is not entry}
+
+    def knows(self, key: ObjectKey) -> bool:
+        """Whether this operator writes the status of that object; only one that leads writes any."""
+        return key in self._verdicts
 
     def planes_changed(self) -> None:
         """Data planes came, went, or run another revision."""
@@ -162,13 +184,19 @@ class StatusWriter:
         await self._write(key, resource.uid, wanted)
 
     def _wanted(self, verdict: Verdict, previous: ObjectStatus) -> ObjectStatus:
-        return judge(
+        now = self._now()
+        status = judge(
             verdict,
             first_revision=self._rollout.first_revision(verdict.key),
             planes=self._reports,
             previous=previous,
-            now=self._now(),
+            now=now,
         )
+        entry = self._consumers.get(verdict.key)
+        if not isinstance(entry, ConsumerEntry):
+            return status
+        keys = key_statuses(entry, self._uses(verdict.key), previous.keys, now.timestamp())
+        return replace(status, keys=keys)
 
     async def _write(self, key: ObjectKey, uid: str, status: ObjectStatus) -> None:
         kind = RESOURCES[key.kind]

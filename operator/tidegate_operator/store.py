@@ -7,7 +7,7 @@ or anyone, is no change; only generation, uid, deletion and the data of a Secret
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tidegate_operator.conditions import NO_STATUS, Condition, ObjectStatus
@@ -230,4 +230,4 @@ def _interned(status: ObjectStatus) -> ObjectStatus:
         )
         for condition in status.conditions
     )
-    return ObjectStatus(status.observed_generation, status.served_generation, conditions, sys.intern(status.expires))
+    return replace(status, conditions=conditions, expires=sys.intern(status.expires))

@@ -199,3 +199,41 @@ def test_no_key_is_logged_or_published(system: System, namespace: str) -> None:
     assert sum(f"key main of AIConsumer {namespace}/app" in text for text in seen) > 0
     for key in (first, second):
         assert not any(key in text or base64.b64encode(key.encode()).decode() in text for text in seen)
+
+
+def test_the_last_use_of_a_key_reaches_the_status_and_survives_restarts(system: System, namespace: str) -> None:
+    asked = consumer(namespace)
+    system.apply(*tenant(namespace), asked)
+    key = wait_for_key(system, namespace)["token"]
+    works(system, namespace, key)
+    wait_until(lambda: _last_used(system, asked) != "", what="the last use in the status", deadline=30.0)
+    used = _last_used(system, asked)
+    (row,) = system.get(asked)["status"]["keys"]
+    assert (row["name"], row["state"]) == ("main", "Active")
+    assert system.get(asked)["status"]["lastUsedTime"] == used
+    for number, plane in enumerate(system.planes):
+        plane.process.kill9()
+        system.start_plane(number)
+    system.operator.kill9()
+    system.start_operator()
+    system.wait_ready()
+    revoked = consumer(namespace)
+    revoked["spec"]["credentials"]["apiKeys"][0]["revoked"] = True
+    system.apply(revoked)
+    system.wait_for_status(401, key=key, model=f"chat-{namespace}")
+    wait_until(
+        lambda: system.get(asked)["status"]["keys"][0]["state"] == "Revoked",
+        what="Revoked in the status",
+        deadline=20.0,
+    )
+    assert _last_used(system, asked) == used
+    system.wait_for(revoked, "Ready")
+
+
+def _state(system: System, manifest: Manifest) -> str:
+    return str(system.get(manifest)["status"]["keys"][0]["state"])
+
+
+def _last_used(system: System, manifest: Manifest) -> str:
+    keys = system.get(manifest).get("status", {}).get("keys", [{}])
+    return str(keys[0].get("lastUsedTime", ""))

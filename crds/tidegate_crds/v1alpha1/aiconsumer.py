@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 from tidegate_crds.rules import CelRule
 from tidegate_crds.v1alpha1.authentication import Url
 from tidegate_crds.v1alpha1.shapes import (
+    ATOMIC,
     SET,
     Duration,
     Label,
@@ -168,8 +169,33 @@ class AIConsumerSpec(Shape):
     )
 
 
+class KeyStatus(Shape):
+    """What is known of one API key."""
+
+    name: Annotated[str, StringConstraints(max_length=80)] = Field(
+        description="Name of the key; `NAME (previous)` is the one that a rotation replaced."
+    )
+    state: Annotated[str, StringConstraints(max_length=16)] = Field(
+        description="Active, Previous, NotYet, Expired, Revoked or Suspended."
+    )
+    last_used_time: Timestamp | None = Field(
+        default=None,
+        description="When it was last used on any data plane, at most ten minutes late; absent: never seen.",
+    )
+    not_after: Timestamp | None = Field(default=None, description="When it ends.")
+
+
+class ConsumerStatus(Status):
+    """What the operator found, and what the data planes tell of the keys."""
+
+    keys: list[KeyStatus] = Field(
+        default_factory=list, max_length=32, description="The API keys in force.", json_schema_extra=ATOMIC
+    )
+    last_used_time: Timestamp | None = Field(default=None, description="The newest of the keys' lastUsedTime.")
+
+
 class AIConsumer(Shape):
     """Who calls: an application, a service or a person, with its credentials and attributes."""
 
     spec: AIConsumerSpec = Field(description="The desired state.")
-    status: Status | None = Field(default=None, description="Written by the operator.")
+    status: ConsumerStatus | None = Field(default=None, description="Written by the operator.")

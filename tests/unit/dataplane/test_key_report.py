@@ -13,11 +13,12 @@ from dataplane.raw_http import admin, chat, exchange, request
 from samples.snapshots import consumer as engine_consumer
 from samples.snapshots import key_entry, runtime_of
 from tidegate_dataplane.apikey import digest_of
-from tidegate_dataplane.key_report import KeyState, Question, key_page
+from tidegate_dataplane.key_report import Question, key_page
 from tidegate_dataplane.key_uses import KeyUses
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.snapshot.entries import KeyEntry
+from tidegate_dataplane.snapshot.key_state import KeyState
 
 NOW = 1_782_907_200
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate_operator.compile.compiled import Compiled, Served
 from tidegate_operator.conditions import PlaneReport
 from tidegate_operator.ingest import CustomObject, seen_object
 from tidegate_operator.kube import ApiError
@@ -48,6 +49,7 @@ class Bench:
             api,
             self.store,
             planes=lambda: self.reports,
+            uses=lambda _: {},
             now=lambda: NOW,
             may_write=self.may_write,
             on_change=self._changed,
@@ -65,7 +67,8 @@ class Bench:
         self.changes += 1
 
     def publish(self, revision: int, *verdicts: Verdict) -> None:
-        self.writer.published({verdict.key: verdict for verdict in verdicts}, self.store.world().resources, revision)
+        compiled = Compiled((), {verdict.key: verdict for verdict in verdicts}, {}, Served({}))
+        self.writer.published(compiled, self.store.world().resources, revision)
 
     def planes(self, *reports: PlaneReport) -> None:
         self.reports = reports
