@@ -31,11 +31,13 @@ from tidegate_dataplane.snapshot.entries import (
     Method,
     Mode,
     Operation,
+    PlanEntry,
     PolicyEntry,
     RateLimitScope,
     RouteEntry,
     RuleEntry,
     Section,
+    SubscriberEntry,
     TargetEntry,
     Unavailable,
 )
@@ -117,6 +119,17 @@ routes = st.builds(
         st.lists(st.builds(TargetEntry, backend=st.sampled_from(BACKENDS)), max_size=2).map(tuple),
     ),
     unavailable=often((), st.just((Unavailable(kind="AIPolicy", key="team-a/never"),))),
+    plans=often(None, st.just((PlanEntry(name="basic", requests=5, burst=5), PlanEntry(name="gold")))),
+    subscribers=st.lists(
+        st.builds(
+            SubscriberEntry,
+            subscription=st.sampled_from(("team-a/s0", "team-a/s1")),
+            consumer=st.builds("{}/c{}".format, st.sampled_from(NAMESPACES), st.integers(0, 1)),
+            plan=st.sampled_from(("basic", "gold")),
+            not_after=st.sampled_from((None, int(NOON) - 1, int(NOON) + 1)),
+        ),
+        max_size=4,
+    ).map(tuple),
 )
 names = st.builds("{}/c{}".format, st.sampled_from(NAMESPACES), st.integers(0, 2))
 own_keys = st.builds(
