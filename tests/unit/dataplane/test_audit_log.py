@@ -95,6 +95,17 @@ def test_records_wait_for_a_disk_that_is_full_and_no_line_is_torn(
     assert caplog.text.count("cannot be written") == 1
 
 
+def test_the_process_s_own_log_tells_where_the_audit_log_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    log = AuditLog(AuditWriter(FileSink(tmp_path / "log")))
+    log.start()
+    log.add(record())
+    log.stop()
+    head = log.head
+    assert f"the audit log {head.log} is written up to 3:{head.chain} in its file 1" in caplog.text
+    assert checked(tmp_path / "log", head=head) == []
+
+
 def test_a_disk_that_stays_full_costs_the_rest_and_is_counted() -> None:
     log = AuditLog(AuditWriter(MemorySink(room=0)))
     log.start()
