@@ -211,7 +211,8 @@ def _parse(text: str) -> cel.Program:
         return cel.compile(text)
     except (ValueError, RuntimeError) as error:
         lines = str(error).partition("ERROR: <input>:")[2] or str(error)
-        raise ExpressionError(f"not a CEL expression: {lines.splitlines()[0]}") from error
+        advice = "; write 'x-name' in request.headers instead" if "invalid argument to has()" in lines else ""
+        raise ExpressionError(f"not a CEL expression: {lines.splitlines()[0]}{advice}") from error
     except BaseException as error:
         if not _is_panic(error):
             raise

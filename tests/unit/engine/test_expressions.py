@@ -128,6 +128,7 @@ def test_evaluates(text: str, value: bool) -> None:
     [
         ("", "not a CEL expression"),
         ("request.model ==", "not a CEL expression"),
+        ("has(request.headers['x-a'])", "write 'x-name' in request.headers instead"),
         ("request.modle == 'x'", "did you mean 'request.model'?"),
         ("request.body_bytes > 1", "did you mean 'request.bodyBytes'?"),
         ("request['modle'] == 'x'", "did you mean 'request.model'?"),
