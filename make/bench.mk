@@ -33,6 +33,10 @@ bench-propagation: cluster-tools ## apply to enforced, at 1 and 3,000 routes, on
 bench-reload: $(STAMP) ## latency and errors while reloading every second
 	@$(BENCH).reload_under_load $(BENCH_ARGS)
 
+.PHONY: bench-lists
+bench-lists: $(STAMP) ## a deny list and leaked keys of 100,000 entries: request, reload, memory (needs wrk and nginx)
+	@$(BENCH).deny_list $(BENCH_ARGS)
+
 .PHONY: bench-operator
 bench-operator: cluster-tools ## operator start to first publish at 5,000 and 10,000 objects
 	@$(BENCH).operator_start $(BENCH_ARGS)

@@ -13,8 +13,8 @@ from tidegate_dataplane.runtime.lists import AddressList, Lists
 from tidegate_dataplane.runtime.objects import Identity, Leaks, Network, RuleRef
 from tidegate_dataplane.snapshot.records import address_number
 
-# Callers come from few addresses again and again; beyond this many, all are forgotten and worked out anew.
-_REMEMBERED: Final = 8192
+# The same callers come from the same addresses again and again; beyond so many, all are forgotten.
+_REMEMBERED: Final = 32_768
 _MAX_ADDRESS: Final = 64
 
 
@@ -34,14 +34,29 @@ def refused(networks: tuple[Network, ...], address: str, lists: Lists) -> Refusa
     except KeyError:
         found = next((no for network in networks if (no := _judge(network, address, lists))), None)
     if len(address) <= _MAX_ADDRESS:
-        if len(remembered) >= _REMEMBERED:
-            remembered.clear()
-        remembered[asked] = found
+        _remember(remembered, asked, found)
     return found
 
 
 def leaked(sections: tuple[Leaks, ...], identity: Identity, lists: Lists) -> Refusal | None:
-    """Which list names a key or token of the caller, None when none does."""
+    """Which list names a key or token of the caller, None when none does. The answer is remembered with `lists`."""
+    remembered: dict[object, Refusal | None] = lists.remembered
+    asked = sections, identity.digests
+    try:
+        return remembered[asked]
+    except KeyError:
+        found = _find_leak(sections, identity, lists)
+    _remember(remembered, asked, found)
+    return found
+
+
+def _remember(remembered: dict[object, Refusal | None], asked: object, found: Refusal | None) -> None:
+    if len(remembered) >= _REMEMBERED:
+        remembered.clear()
+    remembered[asked] = found
+
+
+def _find_leak(sections: tuple[Leaks, ...], identity: Identity, lists: Lists) -> Refusal | None:
     for section in sections:
         for key in section.lists:
             for digest in identity.digests:
@@ -66,7 +81,7 @@ def note_leaks(
 ) -> None:
     """A step for each section that names lists of leaked keys."""
     for section in sections:
-        refusal = leaked((section,), identity, lists)
+        refusal = _find_leak((section,), identity, lists)
         saw = f"no key or token is on {_names(section)}" if refusal is None else refusal.saw
         _note(trace, "leakedKeys", section.ref if refusal is None else refusal.ref, saw, refusal, shadow=shadow)
 
@@ -81,7 +96,7 @@ def _judge(network: Network, address: str, lists: Lists) -> Refusal | None:
         within = _covering(network.entry.deny, number)
         return Refusal(_part(network.ref, "network.deny"), f"{_shown(address)} is in {within} of network.deny")
     for key in network.lists:
-        if lists.contains_address(key, address):
+        if lists.covers(key, number):
             ref = _part(network.ref, f"network.denyLists {key}")
             return Refusal(ref, f"{_shown(address)} is on the list {key} of network.denyLists")
     if network.allow is not None and not network.allow.covers(number):

@@ -106,9 +106,14 @@ class Lists(dict[ListKey, AddressList | HashList]):
         self.remembered: dict[Any, Any] = {}
 
     def contains_address(self, key: ListKey, address: str) -> bool:
-        """Whether a list of addresses holds this one."""
+        """Whether a list of addresses holds this one; False for a text that is no address."""
+        number = address_number(address)
+        return number is not None and self.covers(key, number)
+
+    def covers(self, key: ListKey, number: int) -> bool:
+        """The same for 128 bits as `address_number` gives them."""
         found = self.get(key)
-        return isinstance(found, AddressList) and found.contains(address)
+        return isinstance(found, AddressList) and found.covers(number)
 
     def contains_digest(self, key: ListKey, digest16: bytes) -> bool:
         """Whether a list of key hashes holds this one."""
