@@ -62,6 +62,8 @@ class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=T
     model: str = ""
     version: str = ""
     method: str = ""
+    subscription: str = ""
+    plan: str = ""
     rule: RuleRef | None = None
     why: str = ""
     risk: Risk | None = None

@@ -16,7 +16,14 @@ from dataplane.waiting import until
 from tidegate_dataplane.audit import AuditRecord
 from tidegate_dataplane.engine.decision import Step
 from tidegate_dataplane.engine.explain_text import deciding
-from tidegate_dataplane.snapshot.entries import Effect, RateLimitEntry, RateLimitScope, RuleEntry
+from tidegate_dataplane.snapshot.entries import (
+    Effect,
+    PlanEntry,
+    RateLimitEntry,
+    RateLimitScope,
+    RuleEntry,
+    SubscriberEntry,
+)
 
 
 def record(number: int = 0) -> AuditRecord:
@@ -100,6 +107,16 @@ async def test_refusals_before_and_after_the_rules_say_why_too(tmp_path: Path) -
     assert limited["why"].startswith("429 rate_limit_exceeded: AIPolicy team-a/open slow is reached")
     assert unknown["why"].startswith("401 invalid_api_key: The API key is not valid")
     assert keyless["why"].startswith("authentication: AIPolicy team-a/open: ")
+
+
+async def test_a_line_names_the_subscription_that_gave_access_and_its_plan(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    subscriber = SubscriberEntry(subscription="team-a/search-chat", consumer="team-a/search", plan="gold")
+    chosen = replace(route(), plans=(PlanEntry(name="gold"),), subscribers=(subscriber,))
+    async with running(bundle_of(shard(routes=[chosen])), audit=log) as plane:
+        assert (await exchange(plane, request(chat(), key=KEY))).status == 200
+    (line,) = lines(log)
+    assert (line["subscription"], line["plan"]) == ("team-a/search-chat", "gold")
 
 
 async def test_a_malformed_request_leaves_a_line_too(tmp_path: Path) -> None:
