@@ -219,8 +219,9 @@ class _Checker:
         elif name in self.roots:
             self._member(place, token)
         elif name not in TYPES:
-            known = " here" if name in RULE_ROOTS else ""
-            raise ExpressionError(f"there is no variable {name!r}{known}{_suggest(name, self.roots)}")
+            if name in RULE_ROOTS:
+                raise ExpressionError(f"{name!r} cannot be read here; there is {', '.join(sorted(self.roots))}")
+            raise ExpressionError(f"there is no variable {name!r}{_suggest(name, self.roots)}")
 
     def _member(self, place: int, token: Token) -> None:
         root = token.text

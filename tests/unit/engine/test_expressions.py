@@ -139,7 +139,7 @@ def test_evaluates(text: str, value: bool) -> None:
         ("user == 'x'", "there is no variable 'user'"),
         ("token.sub == 'x'", "did you mean 'token.subject'?"),
         ("token.claim.groups == []", "did you mean 'token.claims'?"),
-        ("backend.jurisdiction == 'EU'", "there is no variable 'backend' here"),
+        ("backend.jurisdiction == 'EU'", "'backend' cannot be read here; there is consumer, now, request, route, token"),
         ("'a' in consumer.method", "did you mean 'consumer.methods'?"),
         ("request.proxyheaders['x-a'] == 'a'", "did you mean 'request.proxyHeaders'?"),
         ("request.proxyHeaders['X-A'] == 'a'", "write 'x-a', not 'X-A'"),

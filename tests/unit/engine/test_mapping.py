@@ -135,15 +135,15 @@ def test_only_a_provider_of_the_gateway_names_another_tenant(
 
 
 def test_a_snapshot_with_an_expression_that_does_not_compile_is_refused() -> None:
-    with pytest.raises(BuildError, match="AIPolicy team-a/login corp claims: there is no variable 'request' here"):
+    with pytest.raises(BuildError, match="AIPolicy team-a/login corp claims: 'request' cannot be read here"):
         lower_policy(policy(authentication=section(ClaimMapping(team="request.model"))))
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "said"),
     [
-        ("consumer.name", ValueKind.TEXT, "there is no variable 'consumer' here"),
-        ("now.getHours() < 7 ? 'night' : 'day'", ValueKind.TEXT, "there is no variable 'now' here"),
+        ("consumer.name", ValueKind.TEXT, "'consumer' cannot be read here; there is token"),
+        ("now.getHours() < 7 ? 'night' : 'day'", ValueKind.TEXT, "'now' cannot be read here"),
         ("token.sub", ValueKind.TEXT, "did you mean 'token.subject'?"),
         ("token", ValueKind.TEXT, "write which member of 'token'"),
         ("size(token.claims.groups)", ValueKind.TEXTS, "an int, not a list of strings"),
