@@ -4,7 +4,7 @@ A key in conflict works for its first owner only; the other keys of the younger 
 neither hashes nor, across namespaces, names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -13,6 +13,36 @@ from tidegate_dataplane.snapshot.entries import ConsumerEntry, KeyEntry
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.verdicts import Finding, Reason
 from tidegate_operator.world import ObjectKey
+
+
+class KeyClaims:
+    """How many keys claim each hash: tells whether there are rivals without looking at every consumer."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._shared = 0
+
+    @property
+    def rivals(self) -> bool:
+        """Whether any hash is claimed twice."""
+        return self._shared > 0
+
+    def replace(self, old: ConsumerEntry | None, new: ConsumerEntry | None) -> None:
+        """A consumer came, went, or changed."""
+        counts = self._counts
+        for digest in _claimed(new):
+            count = counts[digest] = counts.get(digest, 0) + 1
+            self._shared += count == 2
+        for digest in _claimed(old):
+            count = counts[digest] = counts[digest] - 1
+            self._shared -= count == 1
+            if not count:
+                del counts[digest]
+
+
+def _claimed(entry: ConsumerEntry | None) -> Iterator[str]:
+    for key in () if entry is None else entry.keys:
+        yield from _digests(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +63,6 @@ def settle_consumers(
     A consumer that loses a key keeps its last good form (`fallback`, hashes filled in) where that has no conflict;
     else it is served with that key switched off.
     """
-    if not _any_rivals(candidates):
-        return SettledConsumers(candidates, {})
     owners: dict[str, tuple[ObjectKey, str]] = {}
     entries: dict[ObjectKey, ConsumerEntry] = {}
     errors: dict[ObjectKey, tuple[Finding, ...]] = {}
@@ -47,11 +75,6 @@ def settle_consumers(
         entries[key] = entry
         owners.update({digest: (key, item.name) for item in entry.keys for digest in _digests(item)})
     return SettledConsumers(entries, errors)
-
-
-def _any_rivals(candidates: Mapping[ObjectKey, ConsumerEntry]) -> bool:
-    hashes = [digest for entry in candidates.values() for key in entry.keys for digest in _digests(key)]
-    return len(set(hashes)) != len(hashes)
 
 
 def _digests(key: KeyEntry) -> tuple[str, ...]:

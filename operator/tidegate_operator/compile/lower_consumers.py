@@ -25,19 +25,26 @@ def lower_consumers(
     candidates: dict[ObjectKey, ConsumerEntry] = {}
     generating: list[ObjectKey] = []
     unresolved = out.unresolved
-    former = memo.consumers
+    former, claims = memo.consumers, memo.key_claims
+    remaining = len(former)
     for key, content in forms.consumers.items():
-        consumer = former.get(key)
+        before = consumer = former.get(key)
         if consumer is None or consumer.content is not content or consumer.inputs:
             consumer = _resolve(content, sources, consumer)
+            if before is None or before.entry is not consumer.entry:
+                claims.replace(before.entry if before is not None else None, consumer.entry)
+        remaining -= before is not None
         resolved[key] = consumer
         candidates[key] = consumer.entry
         if consumer.generates:
             generating.append(key)
         if consumer.unresolved:
             unresolved[key] = consumer.unresolved
+    if remaining:
+        for key in former.keys() - resolved.keys():
+            claims.replace(former[key].entry, None)
     memo.consumers = resolved
-    settled = _settle(candidates, sources, past, memo)
+    settled = _settle(candidates, sources, past) if claims.rivals else SettledConsumers(candidates, {})
     out.note_conflicts(settled.errors, judged)
     out.entries.update(settled.entries)
     for key in settled.errors:
@@ -57,16 +64,9 @@ def _resolve(content: ConsumerEntry, sources: KeySources, known: ResolvedConsume
     return ResolvedConsumer(content, inputs, entry, findings, any(item.generate is not None for item in content.keys))
 
 
-def _settle(
-    candidates: dict[ObjectKey, ConsumerEntry], sources: KeySources, past: Past, memo: Memo
-) -> SettledConsumers:
-    if candidates == memo.free_consumers:
-        return SettledConsumers(candidates, {})
-
+def _settle(candidates: dict[ObjectKey, ConsumerEntry], sources: KeySources, past: Past) -> SettledConsumers:
     def fallback(key: ObjectKey) -> ConsumerEntry | None:
         entry = past.fallback(key)
         return resolve_consumer(entry, sources)[0] if isinstance(entry, ConsumerEntry) else None
 
-    settled = settle_consumers(candidates, past.created, fallback)
-    memo.free_consumers = {} if settled.errors else candidates
-    return settled
+    return settle_consumers(candidates, past.created, fallback)

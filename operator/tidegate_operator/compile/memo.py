@@ -20,6 +20,7 @@ from tidegate_operator.compile.attach import Attached, Attaching, Attachments, P
 from tidegate_operator.compile.buckets import ShardEncoder
 from tidegate_operator.compile.claims import RouteClaim
 from tidegate_operator.compile.compiled import AnyEntry
+from tidegate_operator.compile.consumer_keys import KeyClaims
 from tidegate_operator.compile.list_content import ListContent
 from tidegate_operator.compile.list_shards import ListShardEncoder
 from tidegate_operator.compile.resolve import Absence, Backends, Resolution
@@ -88,7 +89,7 @@ class Memo:
         self.lowered_with: tuple[Attachments, Backends] | None = None
         self.routes: Mapping[ObjectKey, LoweredRoute] = {}
         self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}
-        self.free_consumers: Mapping[ObjectKey, ConsumerEntry] = {}
+        self.key_claims = KeyClaims()
         self.subscriptions = SubscriptionMemo()
         self.entries: Mapping[ObjectKey, AnyEntry] = {}
         self.encoder = ShardEncoder()
