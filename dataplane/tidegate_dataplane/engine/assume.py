@@ -42,13 +42,14 @@ def assume(
             raise CannotAssume("name a consumer, or method JWT with claims that a provider maps to one")
         if claims:
             raise CannotAssume("claims are of a token: name the method JWT or Introspection")
-        return Identity(consumer, frozenset(asked), _names(consumer, asked), token=NO_TOKEN)
+        return Identity(consumer, frozenset(asked), _names(consumer, asked), _digests(consumer, asked), token=NO_TOKEN)
     token = _by_token(runtime, consumer, by_token[0], claims or {})
     extra = [method for method in asked if method not in BY_TOKEN]
     return Identity(
         consumer=token.consumer,
         methods=frozenset(asked),
         names=(*token.names, *_names(token.consumer, extra)),
+        digests=_digests(token.consumer, extra),
         vouchers=token.vouchers,
         claims=token.claims,
         token=token.token,
@@ -142,3 +143,9 @@ def _names(consumer: Consumer, methods: Iterable[Method]) -> tuple[str, ...]:
         Method.MTLS: [one.name for one in entry.certificates],
     }
     return tuple(names[0] for method in methods if (names := named.get(method)))
+
+
+def _digests(consumer: Consumer, methods: Iterable[Method]) -> tuple[bytes, ...]:
+    """By which lists of leaked keys would know the key that `_names` names; of a token nothing is known."""
+    keys = consumer.entry.keys[:1] if Method.API_KEY in methods else ()
+    return tuple(bytes.fromhex(key.sha256)[:16] for key in keys if key.sha256)

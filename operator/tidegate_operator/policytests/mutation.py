@@ -9,7 +9,6 @@ from tidegate_operator.compile import CompileError
 from tidegate_operator.policytests.mutants import Mutant, all_mutants
 from tidegate_operator.policytests.running import run_case
 from tidegate_operator.policytests.suite import Subject
-from tidegate_operator.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def _is_noticed(subject: Subject, mutant: Mutant) -> bool | None:
     before = subject.folder.world
     resource = before.resources[mutant.key]
     wrong = replace(resource, spec=mutant.spec, generation=resource.generation + 1)
-    world = World({**before.resources, mutant.key: wrong}, before.secrets)
+    world = replace(before, resources={**before.resources, mutant.key: wrong})
     try:
         compiled, runtime = subject.bench.runtime_of(world, subject.folder.runtime)
     except (CompileError, BuildError):
