@@ -25,6 +25,7 @@ _END: Final = b'"}\n'
 _HEX: Final = 64
 _TAIL: Final = len(_MARK) + _HEX + len(_END)
 _PREFIX: Final = b'{"v":%d,"seq":' % SCHEMA
+_EVENT: Final = b'"event":'
 _BLOCK: Final = 64
 # The chain value of nobody's line: what a key's name is made from.
 _NAME_OF_KEY: Final = b"tidegate audit key id"
@@ -69,13 +70,18 @@ class Chain:
         self.seq = seq
 
     def seal(self, encoded: bytes) -> bytes:
-        """The line for a JSON object, `encoded` as msgspec does it: in one line, without `v`, `seq` and `chain`."""
+        """The lines for JSON objects, `encoded` as msgspec's encode_lines does it, without `v`, `seq` and `chain`."""
         if not encoded.isascii() or b"\x7f" in encoded:
             encoded = ascii_only(encoded)
-        self.seq = seq = self.seq + 1
-        body = b"%b%d,%b" % (_PREFIX, seq, encoded[1:-1])
-        self.head = head = self._digest(self.head + body)
-        return b"%b%b%b%b" % (body, _MARK, hexlify(head), _END)
+        digest, head, seq = self._digest, self.head, self.seq
+        parts: list[bytes] = []
+        for line in encoded.split(b"\n")[:-1]:
+            seq += 1
+            body = _PREFIX + b"%d," % seq + line[1:-1]
+            head = digest(head + body)
+            parts += (body, _MARK, hexlify(head), _END)
+        self.head, self.seq = head, seq
+        return b"".join(parts)
 
 
 class SealedLine(NamedTuple):
@@ -88,7 +94,7 @@ class SealedLine(NamedTuple):
     @property
     def is_event(self) -> bool:
         """Whether the line tells of the log itself and not of a request."""
-        return self.body.startswith(b'"event":', self.body.index(b",", len(_PREFIX)) + 1)
+        return self.body.startswith(_EVENT, self.body.index(b",", len(_PREFIX)) + 1)
 
 
 def take_apart(line: bytes) -> SealedLine | None:
@@ -114,7 +120,20 @@ def follows(digest: Digest, before: bytes, line: SealedLine) -> bool:
     return digest(before + line.body) == line.chain
 
 
-_UNSAFE = re.compile(r"[^\x20-\x7e]")
+def sealed_request(digest: Digest, before: bytes, seq: int, line: bytes) -> bytes | None:
+    """The chain value of a line of a request that is sealed as number `seq` after `before`; None for any other line.
+
+    What `take_apart` and `follows` say together, in half the time.
+    """
+    beginning = _PREFIX + b"%d," % seq
+    if not line.startswith(beginning) or line.startswith(_EVENT, len(beginning)):
+        return None
+    chain = digest(before + line[:-_TAIL])
+    return chain if line[-_TAIL:] == _MARK + hexlify(chain) + _END else None
+
+
+# Not the end of a line: inside of JSON there is none.
+_UNSAFE = re.compile(r"[^\x20-\x7e\n]")
 
 
 def ascii_only(encoded: bytes) -> bytes:

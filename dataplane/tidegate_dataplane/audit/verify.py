@@ -18,6 +18,7 @@ from tidegate_dataplane.audit.chain import (
     key_id,
     keyed_digest,
     plain_digest,
+    sealed_request,
     take_apart,
 )
 from tidegate_dataplane.audit.ending import MAX_LINE, read_beginning, read_note, torn_of
@@ -126,25 +127,30 @@ class _Walk:
         for line in lines:
             self._at += 1
             size += len(line)
-            sealed = take_apart(line)
-            if sealed is None or sealed.is_event or self._suspect is not None or not self._is_next(sealed):
-                self._judge(line, sealed)
+            chain = self._next_request(line)
+            if chain is None:
+                self._judge(line, take_apart(line))
             else:
-                self._go_on(line, sealed)
+                self._go_on(line, self._seq + 1, chain)
                 self._report.records += 1
             if not self._at % _STEP and self._progress is not None:
                 self._progress(self._path, raw.tell())
         self._report.lines += self._at
         self._verdict.bytes += size
 
+    def _next_request(self, line: bytes) -> bytes | None:
+        if self._head is None or self._suspect is not None:
+            return None
+        return sealed_request(self._digest, self._head, self._seq + 1, line)
+
     def _is_next(self, line: SealedLine) -> bool:
         return line.seq == self._seq + 1 and self._head is not None and follows(self._digest, self._head, line)
 
-    def _go_on(self, line: bytes, sealed: SealedLine) -> None:
+    def _go_on(self, line: bytes, seq: int, chain: bytes) -> None:
         self._line, self._before = line, self._head
-        self._head, self._seq = sealed.chain, sealed.seq
+        self._head, self._seq = chain, seq
         if self._wanted:
-            self._wanted.discard(Expected(sealed.seq, sealed.chain))
+            self._wanted.discard(Expected(seq, chain))
 
     def _judge(self, line: bytes, sealed: SealedLine | None) -> None:
         """Everything but a line of a request that is in order."""
@@ -160,7 +166,7 @@ class _Walk:
         self._settle()
         if self._head is not None and not self._is_next(sealed):
             self._report_problem(_why(self._seq, sealed.seq))
-        self._go_on(line, sealed)
+        self._go_on(line, sealed.seq, sealed.chain)
         note = read_note(line) if sealed.is_event else None
         self._report.closed = note is not None and note.event is Event.STOPPED
         if note is None:
@@ -198,7 +204,7 @@ class _Walk:
         if not follows(self._digest, _unhex(beginning.prev), sealed):
             self._report_problem(_CHANGED)
         self._writer = beginning.writer.id
-        self._go_on(line, sealed)
+        self._go_on(line, sealed.seq, sealed.chain)
         report.closed = False
 
     def _choose_digest(self, beginning: Beginning) -> None:

@@ -44,7 +44,7 @@ class AuditWriter:
         self._sink = sink
         self._clock = clock
         self._key = key
-        self._encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder().encode_lines
         self._who = Writer(secrets.token_hex(8), gateway, host, process, clock())
         ending = sink.ending
         self._log = ending.log or secrets.token_hex(8)
@@ -86,15 +86,10 @@ class AuditWriter:
 
     def write(self, records: Sequence[AuditRecord]) -> None:
         """Write all of them. On OSError they are kept and written by the next call of `tend`."""
-        seal, encode = self._chain.seal, self._encode
-        lines = []
-        for record in records:
-            try:
-                lines.append(seal(encode(record)))
-            except ValueError:  # a text that is not Unicode
-                self.lost += 1
-        self._records = len(lines)
-        self._send(b"".join(lines))
+        before = self._chain.seq
+        lines = self._chain.seal(self._encode_lines(records))
+        self._records = self._chain.seq - before
+        self._send(lines)
 
     def note_lost(self, records: int) -> None:
         """Say in the log that so many records are not in it."""
@@ -137,11 +132,20 @@ class AuditWriter:
             key_id=self.key_id,
             torn=torn,
         )
-        line = self._chain.seal(self._encode(beginning))
+        line = self._chain.seal(self._encode([beginning]))
         self._send(line if ending.fresh or torn is None else b"\n" + line)
 
     def _put(self, note: Note) -> None:
-        self._send(self._chain.seal(self._encode(note)))
+        self._send(self._chain.seal(self._encode([note])))
+
+    def _encode_lines(self, records: Sequence[AuditRecord]) -> bytes:
+        try:
+            return self._encode(records)
+        except ValueError:  # a text that is not Unicode: find whose, and do without that record
+            if len(records) == 1:
+                self.lost += 1
+                return b""
+            return b"".join(self._encode_lines([record]) for record in records)
 
     def _send(self, data: bytes) -> None:
         """What is left over of before goes first."""

@@ -116,7 +116,7 @@ def test_an_added_line_is_found(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     written(path)
     whole = path.read_bytes().splitlines(keepends=True)
-    for line in (b"\n", b"{}\n", whole[2], Chain(plain_digest).seal(b'{"requestId":"forged"}')):
+    for line in (b"\n", b"{}\n", whole[2], Chain(plain_digest).seal(b'{"requestId":"forged"}\n')):
         path.write_bytes(b"".join([*whole[:3], line, *whole[3:]]))
         assert any("audit.jsonl:4:" in each for each in checked(path)), line
 
@@ -245,7 +245,7 @@ def test_who_can_write_but_has_no_key_cannot_forge(tmp_path: Path) -> None:
             body = sealed.body.partition(b",")[2].partition(b",")[2].replace(b"/v1/2", b"/v1/9")
             if without_key:
                 body = body.replace(b"HMAC-SHA-256", b"SHA-256")
-            lines.append(chain.seal(b"{" + body + b"}"))
+            lines.append(chain.seal(b"{" + body + b"}\n"))
         return b"".join(lines)
 
     path.write_bytes(resealed(Chain(plain_digest), without_key=True))
