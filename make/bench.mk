@@ -29,6 +29,10 @@ bench-verification: $(STAMP) ## microseconds to verify a token, by algorithm, an
 bench-propagation: cluster-tools ## apply to enforced, at 1 and 3,000 routes, on a real API server
 	@$(BENCH).propagation $(BENCH_ARGS)
 
+.PHONY: bench-revocation
+bench-revocation: cluster-tools ## apply to refused, at 3,000 routes and 20,000 consumers, on a real API server
+	@$(BENCH).revocation $(BENCH_ARGS)
+
 .PHONY: bench-reload
 bench-reload: $(STAMP) ## latency and errors while reloading every second
 	@$(BENCH).reload_under_load $(BENCH_ARGS)
