@@ -19,6 +19,7 @@ T = TypeVar("T")
 Spec = dict[str, Any]
 
 PLATFORM = "platform"
+ISSUERS = (ISSUER, "https://other.example.com")
 FACTS = Facts(platform_namespace=PLATFORM)
 NAMESPACES = ("team-a", "team-b")
 HOSTS = ("ai.example.com", "x.example.com", "other.org")
@@ -82,8 +83,10 @@ class Request:
 class WorldMaker:
     """Draws worlds, policies and requests from one source of chance."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, shared: bool = False) -> None:
+        """`shared`: consumers of several tenants may claim one token."""
         self._random = Random(seed)
+        self._shared = shared
 
     def world(self, *, defaults: bool = True) -> World:
         """A whole world; with `defaults` some policies are of strength Default."""
@@ -187,6 +190,9 @@ class WorldMaker:
 
     def _consumer(self, namespace: str, number: int) -> Resource:
         keys: list[Spec] = [{"name": "main", "sha256": sha256(key_of(namespace, number).encode()).hexdigest()}]
+        tokens = [{"name": "idp", "issuer": ISSUER, "match": {"sub": self._subject(namespace, number)}}]
+        if self._random.random() < 0.5:
+            tokens.append({"name": "other", "issuer": ISSUERS[1], "match": {"sub": self._subject(namespace, number)}})
         spec: Spec = {
             "team": self._one(("red", "blue")),
             "tier": self._one(("gold", "free")),
@@ -195,7 +201,7 @@ class WorldMaker:
             "suspended": self._random.random() < 0.08,
             "credentials": {
                 "apiKeys": keys,
-                "jwt": [{"name": "idp", "issuer": ISSUER, "match": {"sub": subject_of(namespace, number)}}],
+                "jwt": tokens,
             },
         }
         if self._random.random() < 0.1:
@@ -241,7 +247,8 @@ class WorldMaker:
             section["allOf"] = self._some(("JWT", "APIKey"), least=1)
         if "JWT" in (*methods, *section.get("allOf", ())) and self._random.random() < 0.6:
             claims = {"roles": "token.claims.groups", "team": "token.claims.team"}
-            section["jwt"] = [_provider("own", claims if self._random.random() < 0.5 else None)]
+            provider = _provider("own", claims if self._random.random() < 0.5 else None)
+            section["jwt"] = [provider | {"issuer": self._one(ISSUERS)}]
         if self._random.random() < 0.2:
             section["leakedKeys"] = [{"configMapRef": {"name": "leaks"}}]
         return section
@@ -291,7 +298,7 @@ class WorldMaker:
         headers = {name: self._one(values) for name, values in HEADERS.items() if self._random.random() < 0.4}
         token: Spec | None = None
         if how in ("token", "both"):
-            token = {"sub": subject_of(namespace, number), "iss": ISSUER, "aud": AUDIENCE}
+            token = {"sub": self._subject(namespace, number), "iss": self._one((ISSUER, *ISSUERS)), "aud": AUDIENCE}
             token |= self._one(({}, {"groups": self._some(ROLES), "team": "red"}, {"acr": "high"}))
             token["auth_time"] = int(now) - self._one((60, 7_200))
         return Request(
@@ -307,6 +314,10 @@ class WorldMaker:
             token=token,
         )
 
+    def _subject(self, namespace: str, number: int) -> str:
+        own = f"app-{number}" if namespace == NAMESPACES[0] else f"other-{number}"
+        return "shared" if self._shared and self._random.random() < 0.3 else own
+
     def _one(self, values: Sequence[T]) -> T:
         return self._random.choice(values)
 
@@ -321,10 +332,6 @@ class WorldMaker:
 
 def key_of(namespace: str, number: int) -> str:
     return f"key-of-{namespace}-{number}"
-
-
-def subject_of(namespace: str, number: int) -> str:
-    return f"app-{number}" if namespace == NAMESPACES[0] else f"other-{number}"
 
 
 def _provider(name: str, claims: Spec | None = None) -> Spec:
