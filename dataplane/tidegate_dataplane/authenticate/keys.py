@@ -45,10 +45,14 @@ class KeySetError(ValueError):
 
 
 class Key(Struct, frozen=True, eq=False, gc=False):
-    """A public key. `verifiers`: for each algorithm that fits it, a function of signed bytes and signature."""
+    """A public key. `verifiers`: for each algorithm that fits it, a function of signed bytes and signature.
+
+    `fingerprint` is a digest of the key itself, the same wherever it is published.
+    """
 
     id: str
     verifiers: Mapping[str, Verify]
+    fingerprint: bytes
 
 
 class KeySet(Struct, frozen=True, eq=False, gc=False):
@@ -86,12 +90,12 @@ def parse_key_set(text: bytes) -> KeySet:
     digest = blake2b(digest_size=16)
     for place, member in enumerate(members):
         try:
-            key, fingerprint = _read_key(member)
+            key = _read_key(member)
         except KeySetError as error:
             skipped.append(f"key {place}: {error}")
         else:
             keys.append(key)
-            digest.update(fingerprint)
+            digest.update("\0".join((key.id, *sorted(key.verifiers), "")).encode("utf-8") + key.fingerprint)
     by_id: dict[str, tuple[Key, ...]] = {}
     for key in keys:
         if key.id:
@@ -99,8 +103,8 @@ def parse_key_set(text: bytes) -> KeySet:
     return KeySet(tuple(keys), by_id, digest.digest(), tuple(skipped))
 
 
-def _read_key(member: object) -> tuple[Key, bytes]:
-    """The key and what tells it from others. Raises KeySetError."""
+def _read_key(member: object) -> Key:
+    """Raises KeySetError."""
     if not isinstance(member, dict):
         raise KeySetError("not a JSON object")
     kind, key_id = member.get("kty"), member.get("kid", "")
@@ -122,10 +126,9 @@ def _read_key(member: object) -> tuple[Key, bytes]:
         algorithms = (_EDWARDS if declared in _EDWARDS else frozenset({declared})) & algorithms
     if not algorithms:
         raise KeySetError("its alg does not fit its kty")
-    fingerprint = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    identity = "\0".join((key_id, *sorted(algorithms))).encode("utf-8")
     verifiers = {algorithm: _verifier(algorithm, public) for algorithm in algorithms}
-    return Key(key_id, verifiers), blake2b(identity + b"\0" + fingerprint, digest_size=16).digest()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Key(key_id, verifiers, blake2b(der, digest_size=16).digest())
 
 
 def _public_key(kind: str, member: Mapping[str, object]) -> PublicKey:

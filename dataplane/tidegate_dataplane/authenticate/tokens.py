@@ -5,7 +5,6 @@ were when it was made: any change of a key set or of the providers forgets all r
 issuer takes back stops working with the next fetch of the keys.
 """
 
-import logging
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -17,17 +16,18 @@ from msgspec import Struct
 
 from tidegate_dataplane.apikey import PREFIX
 from tidegate_dataplane.authenticate import refusal
+from tidegate_dataplane.authenticate.checks import Check, IssuerChecks, checks_of, sources_of
 from tidegate_dataplane.authenticate.fetching import KeySource
 from tidegate_dataplane.authenticate.introspection import Introspector
 from tidegate_dataplane.authenticate.jose import MAX_TOKEN_BYTES, Token, parse
-from tidegate_dataplane.authenticate.keys import ALGORITHMS, NO_KEYS, KeySet, KeySetError, parse_key_set
+from tidegate_dataplane.authenticate.keys import KeySet
 from tidegate_dataplane.authenticate.keysets import FollowedKeys, KeySets
 from tidegate_dataplane.authenticate.recent import Recent
 from tidegate_dataplane.authenticate.refusal import Reason, Refusal, to_tell
 from tidegate_dataplane.authenticate.verification import (
-    allowed_algorithms,
-    check_claims,
+    check_holder,
     check_signature,
+    check_times,
     holds_until,
     subject_of,
 )
@@ -58,22 +58,7 @@ _SETTLED: Final = frozenset(
 # Other keys than those that are here might have said something else.
 _KEYS: Final = frozenset({Reason.PROVIDER_UNAVAILABLE, Reason.KEYS_TOO_OLD, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE})
 
-_log = logging.getLogger(__name__)
-
 Clock = Callable[[], float]
-
-
-class _Check(Struct, frozen=True, eq=False):
-    """Providers that want the same of a token: `names` are their keys, `provider` is one of them.
-
-    Keys come from `source`, or are `fixed`.
-    """
-
-    provider: TokenProviderEntry
-    names: frozenset[str]
-    algorithms: frozenset[str]
-    source: KeySource
-    fixed: KeySet | None
 
 
 class _Result(Struct, frozen=True, gc=False):
@@ -96,7 +81,7 @@ class Tokens:
         self.key_sets = KeySets(client, on_change=self.forget, clock=clock)
         self.introspector = Introspector(client, credentials, clock=clock)
         self._providers: Mapping[str, TokenProviderEntry] = {}
-        self._by_issuer: Mapping[str, tuple[_Check, ...]] = {}
+        self._by_issuer: Mapping[str, IssuerChecks] = {}
         # With a secret of this process, a digest tells nothing of its token.
         self._secret = os.urandom(32)
         self._results: Recent[_Result] = Recent(MAX_RESULTS, weight=MAX_BYTES)
@@ -108,8 +93,8 @@ class Tokens:
             return
         signed = {name: entry for name, entry in providers.items() if entry.kind is TokenKind.JWT}
         asked = {name: entry for name, entry in providers.items() if entry.kind is TokenKind.INTROSPECTION}
-        self._by_issuer = _by_issuer(signed)
-        self.key_sets.follow(_sources(signed))
+        self._by_issuer = checks_of(signed)
+        self.key_sets.follow(sources_of(signed))
         self.introspector.follow(asked)
         self._providers = dict(providers)
         self.forget()
@@ -152,9 +137,9 @@ class Tokens:
             return known
         parsed = parse(token)
         if isinstance(parsed, Token):
-            checks = self._by_issuer.get(parsed.issuer)
-            if checks is not None:
-                return await self._by_keys(token, parsed, checks, now)
+            issuer = self._by_issuer.get(parsed.issuer)
+            if issuer is not None:
+                return await self._by_keys(token, parsed, issuer, now)
         if self.introspector.in_use and _may_be_opaque(token):
             return await self.introspector.ask(token, self._digest(token), now, among)
         return refusal.WRONG_ISSUER if isinstance(parsed, Token) else parsed
@@ -163,19 +148,23 @@ class Tokens:
         """Stop following keys."""
         await self.key_sets.aclose()
 
-    async def _by_keys(self, text: str, token: Token, checks: tuple[_Check, ...], now: float) -> Verified | Refusal:
+    async def _by_keys(self, text: str, token: Token, issuer: IssuerChecks, now: float) -> Verified | Refusal:
+        checks = issuer.of(token.claims.get("aud"))
         found = self._judge(token, checks, now)
         # Waiting is only for tokens that nobody takes yet: nobody's slow provider holds up another's callers.
         if isinstance(found, Refusal) and found.reason in _KEYS and await self._fresher_keys(token, checks, found):
-            found = self._judge(token, self._by_issuer.get(token.issuer, ()), now)
+            latest = self._by_issuer.get(token.issuer)
+            checks = () if latest is None else latest.of(token.claims.get("aud"))
+            found = self._judge(token, checks, now)
         self._remember(text, found, now)
         return found if isinstance(found, Refusal) else found.verified
 
-    def _judge(self, token: Token, checks: tuple[_Check, ...], now: float) -> _Result | Refusal:
-        """By the keys that are here. Each source verifies the signature once."""
-        signatures: dict[KeySource | None, Refusal | None] = {}
-        held: list[_Check] = []
-        refusals = [refusal.WRONG_ISSUER]
+    def _judge(self, token: Token, checks: tuple[Check, ...], now: float) -> _Result | Refusal:
+        """By the keys that are here. Each key verifies the signature once, whoever publishes it."""
+        verified: dict[bytes, bool] = {}
+        times: dict[float, tuple[Refusal | None, float]] = {}
+        held: list[Check] = []
+        refusals = [refusal.WRONG_AUDIENCE] if not checks else []
         until = now + MAX_SECONDS
         for check in checks:
             keys, left = self._keys(check)
@@ -185,11 +174,15 @@ class Tokens:
             if token.algorithm not in check.algorithms:
                 refusals.append(refusal.ALGORITHM_NOT_ALLOWED)
                 continue
-            place = None if check.fixed is not None else check.source
-            if place is None or place not in signatures:
-                signatures[place] = check_signature(token, ALGORITHMS, keys)
-            refused = signatures[place] or check_claims(token.claims, check.provider, now)
-            until = min(until, holds_until(token.claims, check.provider, now), now + left)
+            if check.skew not in times:
+                times[check.skew] = (
+                    check_times(token.claims, now, check.skew),
+                    holds_until(token.claims, check.skew, now),
+                )
+            outdated, moment = times[check.skew]
+            refused = check_signature(token, check.algorithms, keys, verified) or outdated
+            refused = refused or check_holder(token.claims, check.provider)
+            until = min(until, moment, now + left)
             if refused is None:
                 held.append(check)
             else:
@@ -197,20 +190,20 @@ class Tokens:
         if not held:
             return to_tell(refusals)
         accepted = held[0].names if len(held) == 1 else frozenset().union(*(check.names for check in held))
-        verified = Verified(TokenKind.JWT, token.issuer, subject_of(token.claims), token.claims, accepted)
-        return _Result(verified, until)
+        subject = subject_of(token.claims)
+        return _Result(Verified(TokenKind.JWT, token.issuer, subject, token.claims, accepted), until)
 
-    def _keys(self, check: _Check) -> tuple[KeySet | Refusal, float]:
+    def _keys(self, check: Check) -> tuple[KeySet | Refusal, float]:
         """The keys, and for how many seconds they may still be used; or why there are none."""
         if check.fixed is not None:
             return (check.fixed, inf) if check.fixed.keys else (refusal.NO_USABLE_KEYS, 0.0)
         followed = self.key_sets.of(check.source)
         if followed is None or followed.keys is None:
             return refusal.unavailable(1.0 if followed is None else followed.retry_after), 0.0
-        left = check.provider.max_key_age_ms / 1000 - followed.age
+        left = check.max_key_age - followed.age
         return (followed.keys, left) if left > 0 else (refusal.keys_too_old(followed.age), 0.0)
 
-    async def _fresher_keys(self, token: Token, checks: tuple[_Check, ...], found: Refusal) -> bool:
+    async def _fresher_keys(self, token: Token, checks: tuple[Check, ...], found: Refusal) -> bool:
         """Wait, within bounds, for keys that may verify the token after all. False: nothing was waited for."""
         waited = False
         sources = {check.source for check in checks if check.fixed is None and token.algorithm in check.algorithms}
@@ -232,57 +225,6 @@ class Tokens:
 
     def _digest(self, token: str) -> bytes:
         return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret).digest()
-
-
-def _by_issuer(providers: Mapping[str, TokenProviderEntry]) -> dict[str, tuple[_Check, ...]]:
-    grouped: dict[tuple[object, ...], list[str]] = {}
-    for name, entry in sorted(providers.items()):
-        wants = (entry.audiences, entry.authorized_parties, entry.algorithms, entry.clock_skew_ms)
-        key_source = (entry.jwks, _source(entry), entry.max_key_age_ms)
-        grouped.setdefault((entry.issuer, *wants, *key_source), []).append(name)
-    fixed: dict[str, KeySet] = {}
-    found: dict[str, tuple[_Check, ...]] = {}
-    for names in grouped.values():
-        entry = providers[names[0]]
-        keys: KeySet | None = None
-        if _is_fixed(entry):
-            keys = fixed.get(entry.jwks) or fixed.setdefault(entry.jwks, _fixed_keys(names[0], entry.jwks))
-        check = _Check(entry, frozenset(names), allowed_algorithms(entry), _source(entry), keys)
-        found[entry.issuer] = (*found.get(entry.issuer, ()), check)
-    return found
-
-
-def _is_fixed(entry: TokenProviderEntry) -> bool:
-    """Whether the keys come from a Secret, also when that is not there yet: then nothing else takes its place."""
-    return bool(entry.jwks) or entry.secret is not None
-
-
-def _source(entry: TokenProviderEntry) -> KeySource:
-    if entry.jwks_uri:
-        return KeySource(uri=entry.jwks_uri, ca_bundle=entry.ca_bundle)
-    return KeySource(issuer=entry.issuer, ca_bundle=entry.ca_bundle)
-
-
-def _fixed_keys(name: str, text: str) -> KeySet:
-    """What admission let through can be read; else nobody comes in by it, and the log says why."""
-    try:
-        return parse_key_set(text.encode("utf-8"))
-    except KeySetError as error:
-        _log.warning("the key set of %s cannot be used: %s", name, error)
-        return NO_KEYS
-
-
-def _sources(providers: Mapping[str, TokenProviderEntry]) -> dict[KeySource, float]:
-    """Each source with the shortest period that anybody wants, in seconds.
-
-    Keys that may not grow old are asked for often enough that one failure does not make them too old.
-    """
-    found: dict[KeySource, float] = {}
-    for entry in providers.values():
-        if not _is_fixed(entry):
-            source, wanted = _source(entry), min(entry.refresh_ms, entry.max_key_age_ms / 3) / 1000
-            found[source] = min(found.get(source, inf), wanted)
-    return found
 
 
 def _order(source: KeySource) -> tuple[str, str]:

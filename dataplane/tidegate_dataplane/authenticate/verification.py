@@ -31,17 +31,26 @@ def allowed_algorithms(provider: TokenProviderEntry) -> frozenset[str]:
     return ALGORITHMS.intersection(provider.algorithms) if provider.algorithms else ALGORITHMS
 
 
-def check_signature(token: Token, algorithms: frozenset[str], keys: KeySet) -> Refusal | None:
-    """None when one of `keys` signed the token with an allowed algorithm that fits that key."""
+def check_signature(
+    token: Token, algorithms: frozenset[str], keys: KeySet, known: dict[bytes, bool] | None = None
+) -> Refusal | None:
+    """None when one of `keys` signed the token with an allowed algorithm that fits that key.
+
+    `known` remembers, for this one token, by the fingerprint of each key whether it signed it.
+    """
     algorithm = token.algorithm
     if algorithm not in algorithms:
         return refusal.ALGORITHM_NOT_ALLOWED
     candidates = keys.candidates(token.key_id, algorithm)
     if not candidates:
         return refusal.UNKNOWN_KEY
-    signed, signature = token.signing_input, token.signature
-    if any(key.verifiers[algorithm](signed, signature) for key in candidates):
-        return None
+    known = {} if known is None else known
+    for key in candidates:
+        signed = known.get(key.fingerprint)
+        if signed is None:
+            signed = known[key.fingerprint] = key.verifiers[algorithm](token.signing_input, token.signature)
+        if signed:
+            return None
     return refusal.BAD_SIGNATURE
 
 
@@ -49,9 +58,12 @@ def check_claims(
     claims: Claims, provider: TokenProviderEntry, now: float, *, introspected: bool = False
 ) -> Refusal | None:
     """Time, audience, party and subject. An introspection answer may lack exp, aud and sub (RFC 7662, section 2.2)."""
-    refused = _check_times(claims, now, provider.clock_skew_ms / 1000, needs_expiry=not introspected)
-    if refused is not None:
-        return refused
+    refused = check_times(claims, now, provider.clock_skew_ms / 1000, needs_expiry=not introspected)
+    return refused or check_holder(claims, provider, introspected=introspected)
+
+
+def check_holder(claims: Claims, provider: TokenProviderEntry, *, introspected: bool = False) -> Refusal | None:
+    """Whom the token is for, to whom it was given, and whom it stands for."""
     if not _for_audience(claims.get("aud"), provider.audiences, introspected=introspected):
         return refusal.WRONG_AUDIENCE
     if provider.authorized_parties and party_of(claims) not in provider.authorized_parties:
@@ -59,7 +71,8 @@ def check_claims(
     return None if subject_of(claims, introspected=introspected) else refusal.NO_SUBJECT
 
 
-def _check_times(claims: Claims, now: float, skew: float, *, needs_expiry: bool) -> Refusal | None:
+def check_times(claims: Claims, now: float, skew: float, *, needs_expiry: bool = True) -> Refusal | None:
+    """Whether the token holds at `now`, give or take `skew` seconds."""
     for claim in ("exp", "nbf", "iat"):
         if claim in claims and date_of(claims, claim) is None:
             return refusal.bad_date(claim)
@@ -83,9 +96,8 @@ def date_of(claims: Claims, claim: str) -> float | None:
     return float(value) if 0 <= value <= _LAST_SECOND else None
 
 
-def holds_until(claims: Claims, provider: TokenProviderEntry, now: float) -> float:
-    """The first moment after `now` at which `check_claims` may say something else; infinity when there is none."""
-    skew = provider.clock_skew_ms / 1000
+def holds_until(claims: Claims, skew: float, now: float) -> float:
+    """The first moment after `now` at which `check_times` may say something else; infinity when there is none."""
     expires, begins, issued = (date_of(claims, claim) for claim in ("exp", "nbf", "iat"))
     moments = [
         inf if expires is None else expires + skew,

@@ -301,3 +301,42 @@ async def test_what_operators_read(provider: Provider) -> None:
         assert samples["tidegate_jwks_age_seconds"].labels == {"issuer": provider.issuer}
         assert samples["tidegate_jwks_keys"].value == 1
         assert samples["tidegate_tokens_remembered"].value == 1
+
+
+async def test_what_a_token_costs_does_not_grow_with_the_policies_of_its_issuer(provider: Provider) -> None:
+    """Thousands of tenants may trust one issuer, each with an audience of its own."""
+    keys = key_set(GOOD)
+
+    async def seconds(policies: int) -> float:
+        entries = {str(n): provider.entry(jwks=keys, audiences=(f"tenant-{n}",)) for n in range(policies)}
+        token = provider.token(aud=["tenant-0", "nobody"])
+        found = []
+        async with verifying(None, **entries) as tokens:
+            for _ in range(30):
+                tokens.forget()
+                started = time.perf_counter()
+                assert await outcome(tokens, token) is None
+                found.append(time.perf_counter() - started)
+        return min(found)
+
+    assert await seconds(1_000) < 5 * await seconds(1)
+
+
+async def test_a_key_that_several_sources_publish_verifies_a_signature_once(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = 0
+
+    def counting(*arguments: Any) -> bool:
+        nonlocal done
+        done += 1
+        return True
+
+    monkeypatch.setattr("tidegate_dataplane.authenticate.keys._verify", counting)
+    named = ({**GOOD.jwk, "kid": GOOD.key_id, "x5t": str(number)} for number in range(5))
+    entries = {str(n): provider.entry(jwks=key_set(more=(jwk,))) for n, jwk in enumerate(named)}
+    async with verifying(None, **entries) as tokens:
+        found = await tokens.verify(provider.token(), time.time())
+        assert isinstance(found, Verified)
+        assert found.accepted == frozenset("01234")
+        assert done == 1

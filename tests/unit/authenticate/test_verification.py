@@ -131,7 +131,6 @@ def test_the_issuer_is_exact(issuer: object) -> None:
 
 
 def test_a_result_holds_until_the_next_date_that_changes_it() -> None:
-    provider = jwt_provider(clock_skew_ms=SKEW * 1000)
-    assert holds_until({"exp": NOW + 60}, provider, NOW) == NOW + 60 + SKEW
-    assert holds_until({"exp": NOW + 600, "nbf": NOW + 100}, provider, NOW) == NOW + 100 - SKEW
-    assert holds_until({"exp": NOW - 600, "nbf": NOW - 900}, provider, NOW) == math.inf
+    assert holds_until({"exp": NOW + 60}, SKEW, NOW) == NOW + 60 + SKEW
+    assert holds_until({"exp": NOW + 600, "nbf": NOW + 100}, SKEW, NOW) == NOW + 100 - SKEW
+    assert holds_until({"exp": NOW - 600, "nbf": NOW - 900}, SKEW, NOW) == math.inf
