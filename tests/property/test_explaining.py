@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from deciding.gateway import Answer, Gateway, body_of, credentials_of
 from deciding.random_world import FACTS, Request, WorldMaker
@@ -44,20 +43,19 @@ def foretold(gateway: Gateway, request: Request) -> Explanation | Denial | None:
         headers = {**request.headers, **credentials_of(request)}
         question = ExplainQuestion(**{**common, "headers": headers})
         return answer(gateway.runtime, question, gateway.behaviour)
-    # The token is looked at before the key beside it.
+    # In the order of the gateway: whether anybody trusts the token's issuer, the key beside it, who the token stands for.
+    issuers = {provider.entry.issuer for provider in gateway.runtime.providers.by_key.values()}
+    methods: tuple[Method, ...] = (Method.JWT,)
+    if request.token["iss"] in issuers and request.key:
+        methods = (Method.JWT, Method.API_KEY)
+        found = identify(gateway.runtime, (request.key,), request.now)
+        if isinstance(found, Denial):
+            return found
+    question = ExplainQuestion(**common, consumer=request.consumer, methods=methods, claims=dict(request.token))
     try:
-        by_token = ExplainQuestion(
-            **common, consumer=request.consumer, methods=(Method.JWT,), claims=dict(request.token)
-        )
-        said = answer(gateway.runtime, by_token, gateway.behaviour)
+        return answer(gateway.runtime, question, gateway.behaviour)
     except CannotAssume:
         return None
-    if not request.key:
-        return said
-    found = identify(gateway.runtime, (request.key,), request.now)
-    if isinstance(found, Denial):
-        return found
-    return answer(gateway.runtime, replace(by_token, methods=(Method.JWT, Method.API_KEY)), gateway.behaviour)
 
 
 def compare(said: Explanation | Denial | None, got: Answer) -> None:
