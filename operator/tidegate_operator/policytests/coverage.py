@@ -6,6 +6,7 @@ touched from the steps that the engine took.
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
@@ -15,6 +16,8 @@ from tidegate_dataplane.snapshot.entries import PolicyEntry, QuotaEntry, RouteEn
 from tidegate_operator.inquiry.provenance import Provenance
 from tidegate_operator.policytests.running import Result
 from tidegate_operator.policytests.sections import sections_of
+
+_DECIDED: Final = frozenset({Verdict.ACCEPTED, Verdict.DENIED, Verdict.LEFT_OUT})
 
 
 class Touch(StrEnum):
@@ -108,7 +111,7 @@ def _touched(results: Iterable[Result]) -> tuple[set[tuple[str, str]], set[tuple
         if result.explanation is None:
             continue
         for step in result.explanation.steps:
-            touched = decided if step.verdict in (Verdict.ACCEPTED, Verdict.DENIED) else evaluated
+            touched = decided if step.verdict in _DECIDED else evaluated
             touched |= {(step.object, step.rule), (step.object, step.stage)}
             if step.object.startswith("AIRoute"):
                 touched.add((step.object, ""))
