@@ -1,12 +1,15 @@
 """What the operator counts, for Prometheus."""
 
+import time
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tidegate_dataplane.snapshot.entries import ConsumerEntry
 from tidegate_operator.verdicts import Verdict
 
+_SOON = (("within-1d", 86_400), ("within-7d", 7 * 86_400))
 _BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -43,9 +46,20 @@ class Metrics:
         self.key_failures = Counter(
             "tidegate_operator_key_failures", "API keys that could not be generated, attempts.", registry=registry
         )
+        self.keys_ending = Gauge(
+            "tidegate_operator_keys_ending",
+            "API keys in force by when they end: expired, within-1d, within-7d (not within a day), later, never.",
+            ["ends"],
+            registry=registry,
+        )
+        self._consumers: Callable[[], Iterable[ConsumerEntry]] = tuple
         self.objects = Gauge(
             "tidegate_operator_objects", "Objects by kind and state.", ["kind", "state"], registry=registry
         )
+
+    def read_keys(self, consumers: Callable[[], Iterable[ConsumerEntry]]) -> None:
+        """Take where to find the consumers in force, whenever somebody scrapes."""
+        self._consumers = consumers
 
     def published(self, revision: int, verdicts: Iterable[Verdict]) -> None:
         """Take the outcome of a publication."""
@@ -59,7 +73,25 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition format."""
+        for state, count in keys_by_end(self._consumers(), time.time()).items():
+            self.keys_ending.labels(state).set(count)
         return generate_latest(self.registry)
+
+
+def keys_by_end(consumers: Iterable[ConsumerEntry], now: float) -> dict[str, int]:
+    """How many keys end when; revoked ones and those that a rotation replaced need nobody's care."""
+    counts = dict.fromkeys(("expired", *(name for name, _ in _SOON), "later", "never"), 0)
+    for consumer in consumers:
+        for key in consumer.keys:
+            if key.sha256 and not key.revoked:
+                counts["never" if key.not_after is None else _ends(key.not_after - now)] += 1
+    return counts
+
+
+def _ends(seconds: float) -> str:
+    if seconds <= 0:
+        return "expired"
+    return next((name for name, most in _SOON if seconds <= most), "later")
 
 
 def _state(verdict: Verdict) -> str:

@@ -86,6 +86,7 @@ class _Operator:
             may_write=may_write,
             on_change=self._changes.mark,
         )
+        self._metrics.read_keys(self._status.consumers)
         self._key_uses = KeyUses(
             urls=lambda: self._planes.urls, watched=self._status.knows, on_use=self._status.touched
         )

@@ -125,6 +125,10 @@ class StatusWriter:
         """Whether this operator writes the status of that object; only one that leads writes any."""
         return key in self._verdicts
 
+    def consumers(self) -> Iterable[ConsumerEntry]:
+        """Those in force."""
+        return (entry for entry in self._consumers.values() if isinstance(entry, ConsumerEntry))
+
     def planes_changed(self) -> None:
         """Data planes came, went, or run another revision."""
         before, self._reports = self._reports, self._planes()

@@ -21,6 +21,7 @@ COMMANDS: dict[str, Subcommand] = {
     "audit": Subcommand("audit", "audit", "Check that an audit log is whole."),
     "compile": Subcommand("compile", "compile_folder", "Write the snapshot of a folder to a file."),
     "explain": Subcommand("explain", "explain", "Say what the gateway would decide about a call, and why."),
+    "keys": Subcommand("keys", "keys", "Make API keys, check them, and list their last use."),
     "operator": Subcommand("operator", "operator", "Publish a cluster's objects to its data planes."),
     "serve": Subcommand("serve", "serve", "Run the gateway on this machine from a folder, without a cluster."),
     "subscriptions": Subcommand("subscriptions", "subscriptions", "List the subscriptions that wait for an approval."),
