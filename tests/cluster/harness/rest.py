@@ -170,7 +170,7 @@ class Rest:
         connection, fresh = self._connection()
         try:
             return _send(connection, method, path, payload, headers)
-        except (http.client.RemoteDisconnected, ConnectionError, BrokenPipeError):
+        except (http.client.RemoteDisconnected, ConnectionError, BrokenPipeError, ssl.SSLEOFError):
             connection.close()
             if fresh:
                 raise
