@@ -55,7 +55,8 @@ def lower_lists(
         if known.content.faulty:
             former = previous.lists.get(key) if known.content.hopeless else None
             candidates[key] = former or known.parts
-            faults[key] = _unreadable(key, known.content, kept=former is not None)
+            # Compared, because what can be read of it now is what was in force before once it was published.
+            faults[key] = _unreadable(key, known.content, kept=candidates[key] != known.parts)
     memo.lists = prepared
     _bound(candidates, previous, faults, out)
     _note(users, faults, out)
