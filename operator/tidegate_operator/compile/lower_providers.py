@@ -14,7 +14,7 @@ from tidegate_operator.compile.forms import Forms
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo
 from tidegate_operator.compile.problems import Problems
-from tidegate_operator.compile.secret_values import PRINTABLE, Secrets, found_value
+from tidegate_operator.compile.secret_values import Secrets, found_value, header_value
 
 # RFC 7517, section 4, and RFC 7518, section 6: what may be known to everybody.
 _PUBLIC = frozenset({"kty", "use", "key_ops", "alg", "kid", "n", "e", "crv", "x", "y"})
@@ -106,14 +106,7 @@ def _with_credential(
     out: Lowered,
 ) -> TokenProviderEntry:
     name = provider_credential(entry.source.key, provider.name)
-    value = found_value(secret, entry.source.namespace, secrets, field, problems)
-    if value is not None and not PRINTABLE.fullmatch(value):
-        problems.add(
-            field,
-            f"key {secret.key} of Secret {secret.name} must be printable ASCII without spaces or line breaks inside, "
-            "and not empty: write it with printf",
-        )
-        value = None
+    value = header_value(secret, entry.source.namespace, secrets, field, problems)
     if value is not None:
         out.credentials[name] = value
     return msgspec.structs.replace(provider, credential=name)

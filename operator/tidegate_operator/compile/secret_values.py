@@ -22,7 +22,7 @@ Secrets = Mapping[SecretKey, Mapping[str, bytes]]
 
 MIN_KEY_CHARACTERS = 16
 _MAX_SECRET_KEY = 253
-PRINTABLE = re.compile(rb"[\x21-\x7e]+")
+_PRINTABLE = re.compile(rb"[\x21-\x7e]+")
 _NAMESPACE = re.compile(r"[-_a-zA-Z0-9]+")
 _NAME = re.compile(r"[-._a-zA-Z0-9]+")
 
@@ -98,16 +98,23 @@ def resolve_credential(content: BackendEntry, secrets: Secrets) -> tuple[bytes |
     reference = content.secret
     if reference is None:
         return None, ()
-    field = "spec.credential.secretRef"
-    value = found_value(reference, content.source.namespace, secrets, field, problems)
-    if value is not None and not PRINTABLE.fullmatch(value):
-        problems.add(
-            field,
-            f"key {reference.key} of Secret {reference.name} must be printable ASCII without spaces or line breaks "
-            "inside, and not empty: write it with printf, or base64 without line breaks",
-        )
-        value = None
+    value = header_value(reference, content.source.namespace, secrets, "spec.credential.secretRef", problems)
     return value, problems.found()
+
+
+def header_value(
+    reference: SecretRef, namespace: str, secrets: Secrets, field: str, problems: Problems
+) -> bytes | None:
+    """What a reference stands for, where that fits into an HTTP header; notes why not."""
+    value = found_value(reference, namespace, secrets, field, problems)
+    if value is None or _PRINTABLE.fullmatch(value):
+        return value
+    problems.add(
+        field,
+        f"key {reference.key} of Secret {reference.name} must be printable ASCII without spaces or line breaks "
+        "inside, and not empty: write it with printf, or base64 without line breaks",
+    )
+    return None
 
 
 class _Place(NamedTuple):
@@ -149,7 +156,7 @@ def _resolve_generated(
 def _fit(value: bytes | None, where: str, problem: _Place) -> str:
     if value is None:
         return ""
-    if len(value) < MIN_KEY_CHARACTERS or not PRINTABLE.fullmatch(value):
+    if len(value) < MIN_KEY_CHARACTERS or not _PRINTABLE.fullmatch(value):
         problem.add(f"{where} is not a key that was generated: delete it there, and a new one is made")
         return ""
     return hashlib.sha256(value).hexdigest()
@@ -168,7 +175,7 @@ def _resolve_key(key: KeyEntry, namespace: str, secrets: Secrets, field: str, pr
     if key.secret is None:
         return key
     value = found_value(key.secret, namespace, secrets, field, problems)
-    if value is not None and (len(value) < MIN_KEY_CHARACTERS or not PRINTABLE.fullmatch(value)):
+    if value is not None and (len(value) < MIN_KEY_CHARACTERS or not _PRINTABLE.fullmatch(value)):
         problems.add(
             field,
             f"key {key.secret.key} of Secret {key.secret.name} must be at least {MIN_KEY_CHARACTERS} printable ASCII "
