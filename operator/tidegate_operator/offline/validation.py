@@ -8,7 +8,7 @@ from tidegate_operator.compile import compile_world
 from tidegate_operator.manifests import Loaded, Manifest, to_world
 from tidegate_operator.offline.judge import schema_problems
 from tidegate_operator.problems import Problem, Severity
-from tidegate_operator.verdicts import Finding, Verdict
+from tidegate_operator.verdicts import Finding, Reason, Verdict
 from tidegate_operator.world import Facts, ObjectKey, World
 
 MAX_CLUSTERS = 32
@@ -117,6 +117,8 @@ def _compiler_problems(
         for finding, everywhere in _findings(verdict.errors for verdict in judged):
             yield _problem(manifest, finding, everywhere=everywhere, tolerated=False)
         for finding, everywhere in _findings(verdict.unresolved for verdict in judged):
+            if finding.reason is Reason.KEY_NOT_ISSUED:
+                continue  # the operator makes the key, once there is one
             yield _problem(manifest, finding, everywhere=everywhere, tolerated=allow_missing_refs)
 
 

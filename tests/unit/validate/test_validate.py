@@ -104,6 +104,15 @@ def test_an_empty_folder_says_that_nothing_was_judged(tmp_path: Path) -> None:
     assert run(str(tmp_path)) == (0, "nothing to judge: no object of Tidegate in 0 files\n")
 
 
+def test_a_key_that_the_operator_will_make_needs_no_secret_in_git(tmp_path: Path) -> None:
+    keys = "[{name: main, secretRef: {name: app-key, key: token}, generate: {rotateEvery: 30d}}]"
+    (tmp_path / "app.yaml").write_text(
+        "{apiVersion: tidegate.dev/v1alpha1, kind: AIConsumer, metadata: {name: app, namespace: team-a}, "
+        f"spec: {{credentials: {{apiKeys: {keys}}}}}}}\n"
+    )
+    assert run(str(tmp_path))[0] == 0
+
+
 def test_the_examples_are_valid() -> None:
     assert run(str(Path(__file__).resolve().parents[3] / "examples"))[0] == 0
 
