@@ -43,7 +43,7 @@ def foretold(gateway: Gateway, request: Request) -> Explanation | Denial | None:
         headers = {**request.headers, **credentials_of(request)}
         question = ExplainQuestion(**{**common, "headers": headers})
         return answer(gateway.runtime, question, gateway.behaviour)
-    # In the order of the gateway: whether anybody trusts the token's issuer, the key beside it, who the token stands for.
+    # In the order of the gateway: is the token's issuer trusted, does the key beside it hold, for whom does it stand.
     issuers = {provider.entry.issuer for provider in gateway.runtime.providers.by_key.values()}
     methods: tuple[Method, ...] = (Method.JWT,)
     if request.token["iss"] in issuers and request.key:

@@ -1,9 +1,9 @@
 """Whether what a caller has proved satisfies the authentication sections of a route.
 
 Every attached section must be satisfied by itself: one of its methods, and each that it demands besides. A token counts
-for a section only when a provider that the section names accepts it; a section that names none for the method takes
-the word of the providers of the other attached sections, and of nobody else: a tenant's own provider never opens what
-another tenant guards.
+for a section only when a provider that the section names accepts it; a section that names none for the method goes by
+the other attached sections that do, all of them, and by nobody else: a tenant's own provider never opens what another
+tenant guards.
 """
 
 from typing import Final
@@ -12,7 +12,6 @@ from tidegate_dataplane.runtime.objects import Gate, Guard, Identity
 from tidegate_dataplane.snapshot.entries import Method
 
 _BY_TOKEN: Final = frozenset({Method.JWT, Method.INTROSPECTION})
-_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 def first_closed(guard: Guard, identity: Identity) -> Gate | None:
@@ -38,5 +37,9 @@ def proven_for(gate: Gate, guard: Guard, identity: Identity) -> frozenset[Method
 
 
 def _vouched(method: Method, gate: Gate, guard: Guard, identity: Identity) -> bool:
-    providers = gate.providers.get(method) or guard.providers.get(method, _NOBODY)
-    return not providers.isdisjoint(identity.vouchers)
+    own = gate.providers.get(method)
+    if own:
+        return not own.isdisjoint(identity.vouchers)
+    # All of them, not one: else a further policy with a provider would let in whom this section has refused.
+    others = [one.providers[method] for one in guard.gates if method in one.providers]
+    return bool(others) and all(not providers.isdisjoint(identity.vouchers) for providers in others)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
-from itertools import islice
+from itertools import islice, product
 from typing import Final
 
 from msgspec.structs import replace
@@ -116,15 +116,14 @@ def _other_methods(whatif: WhatIf, situation: Situation, policies: list[PolicyEn
 
 
 def _method_sets(policies: list[PolicyEntry]) -> list[frozenset[Method]]:
-    """What may satisfy all authentication sections: a common method with all that are demanded, or one of each."""
+    """What may satisfy all authentication sections: one method of each and all that are demanded, the fewest first."""
     sections = [policy.authentication for policy in policies if policy.authentication is not None]
     demanded = frozenset(method for section in sections for method in section.all_of)
     accepted = [frozenset(section.methods) - {Method.ANONYMOUS} for section in sections]
     if not accepted or not all(accepted):
         return []
-    common = frozenset.intersection(*accepted)
-    each = demanded | frozenset(min(methods) for methods in accepted)
-    return list(dict.fromkeys([*(demanded | {method} for method in sorted(common)), each]))
+    choices = islice(product(*(sorted(methods) for methods in accepted)), _MOST)
+    return sorted({demanded | frozenset(choice) for choice in choices}, key=lambda one: (len(one), sorted(one)))
 
 
 def _assumed(whatif: WhatIf, consumer: Consumer, sets: Iterable[frozenset[Method]]) -> Iterator[Identity]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from tidegate_dataplane.engine.remedies.advice import Advice, Side
 from tidegate_dataplane.engine.remedies.candidate import Candidate, by_edit
 from tidegate_dataplane.engine.remedies.whatif import Situation, WhatIf, put
 from tidegate_dataplane.runtime.objects import NOBODY, Route
@@ -22,6 +23,7 @@ from tidegate_dataplane.snapshot.entries import (
     RuleEntry,
     Section,
     Source,
+    SubscriberEntry,
     TargetKind,
     TargetRef,
 )
@@ -94,10 +96,24 @@ def changes_of_policies(situation: Situation, route: Route, policies: list[Polic
 
 
 def _route(situation: Situation, entry: RouteEntry) -> Iterator[Candidate]:
-    namespace = situation.identity.consumer.namespace
+    namespace, key = situation.identity.consumer.namespace, situation.identity.consumer.key
+    if entry.plans and key:
+        yield _subscribed(situation, entry, key)
     if namespace and namespace != entry.source.namespace and namespace not in entry.allowed_namespaces:
         more = replace(entry, allowed_namespaces=(*entry.allowed_namespaces, namespace))
         yield by_edit(situation, more, f"add {namespace} to allowedNamespaces of {{object}}")
+
+
+def _subscribed(situation: Situation, entry: RouteEntry, consumer: str) -> Candidate:
+    """What a subscription does once it is approved; it is asked for by the consumer's side."""
+    plan = entry.plans[0].name if entry.plans else ""
+    name = f"{situation.identity.consumer.namespace}/{situation.identity.consumer.name}"
+    more = replace(entry, subscribers=(*entry.subscribers, SubscriberEntry(name, consumer, plan)))
+    route = f"AIRoute {entry.source.key}"
+    text = (
+        f"subscribe AIConsumer {consumer} to {route} (AISubscription, plan {plan}), and have it approved (AIApproval)"
+    )
+    return Candidate(Advice(Side.CONSUMER, text, route, "subscription"), put(situation, more))
 
 
 def _first_gate(situation: Situation, entry: RouteEntry) -> Candidate:

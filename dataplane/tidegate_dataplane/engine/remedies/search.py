@@ -117,8 +117,11 @@ def _looks_at_time(whatif: WhatIf, situation: Situation) -> bool:
 
 def _reason(whatif: WhatIf, situation: Situation) -> tuple[object, ...]:
     """What refuses: when this is another than before, the call got further."""
-    denial = whatif.decide(situation).denial
-    return () if denial is None else (denial.status, denial.code, denial.rule, denial.message)
+    decision = whatif.decide(situation)
+    denial, route = decision.denial, decision.route
+    if denial is None:
+        return ()
+    return denial.status, denial.code, denial.rule, denial.message, None if route is None else route.key
 
 
 def _size(found: Found) -> tuple[int, int]:
