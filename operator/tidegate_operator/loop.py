@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from tidegate_operator.compile.compiled import Compiled, CompileError, Served
 from tidegate_operator.compile.compiler import compile_world
+from tidegate_operator.compile.lower_lists import has_unread_lists
 from tidegate_operator.compile.memo import Memo
 from tidegate_operator.keys.issuer import KeyIssuer
 from tidegate_operator.kube import API_FAILURES, ApiError
@@ -188,7 +189,7 @@ class Reconciler:
     async def _compile(self, world: World, memory: _Memory) -> Compiled:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        if self._last_compile > OFFLOAD_SECONDS:
+        if self._last_compile > OFFLOAD_SECONDS or has_unread_lists(world, memory.memo):
             compiled = await loop.run_in_executor(
                 self._compiler, compile_world, world, self._facts, memory.served, memory.memo
             )

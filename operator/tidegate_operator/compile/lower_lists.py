@@ -62,6 +62,14 @@ def lower_lists(
     _note(users, faults, out)
 
 
+def has_unread_lists(world: World, memo: Memo) -> bool:
+    """Whether a list came or changed since the compilation that `memo` is of: reading a large one takes long."""
+    known = {(key.namespace, key.name): prepared.values for key, prepared in memo.lists.items() if not key.secret}
+    return any(known.get(key) is not values for key, values in world.config_maps.items()) or any(
+        _values(key, world) is not prepared.values for key, prepared in memo.lists.items() if key.secret
+    )
+
+
 def list_references(policy: PolicyEntry) -> Iterator[tuple[str, ListRef]]:
     """Every list that a policy names, with the field that does."""
     if policy.authentication is not None:

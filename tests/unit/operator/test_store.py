@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate_operator.conditions import ObjectStatus
-from tidegate_operator.ingest import CustomObject, Meta, seen_object
-from tidegate_operator.store import SeenObject, SeenSecret, Store
+from tidegate_operator.ingest import ConfigMapObject, CustomObject, Meta, seen_config_map, seen_object
+from tidegate_operator.store import SeenConfigMap, SeenObject, SeenSecret, Store
 from tidegate_operator.versioned import Versioned
-from tidegate_operator.world import Kind, ObjectKey, Resource, SecretKey
+from tidegate_operator.world import ConfigMapKey, Kind, ObjectKey, Resource, SecretKey
 
 KEY = ObjectKey(Kind.CONSUMER, "team", "app")
 SECRET = SecretKey("team", "caller")
@@ -116,3 +116,30 @@ def test_the_order_of_arrival_never_matters(news: list[tuple[int, str | None]]) 
                 table.put("key", version, value)
         expected = {1: "a", 2: "b", 3: None, 4: "c", 5: None}[last]
         assert table.get("key") == expected
+
+
+def test_a_list_is_a_change_only_when_its_data_is() -> None:
+    store, key = Store(), ConfigMapKey("team", "feed")
+    assert store.see_config_map(SeenConfigMap(key, 1, {"a": b"192.0.2.1"}))
+    before = store.world().config_maps[key]
+    assert not store.see_config_map(SeenConfigMap(key, 2, {"a": b"192.0.2.1"}))
+    assert store.world().config_maps[key] is before
+    assert store.see_config_map(SeenConfigMap(key, 3, {"a": b"192.0.2.2"}))
+    assert not store.see_config_map(SeenConfigMap(key, 2, {"a": b"192.0.2.1"}))
+    assert store.world().config_maps[key] == {"a": b"192.0.2.2"}
+    assert store.forget_config_map(key, 4)
+    assert not store.forget_config_map(key, 5)
+    assert key not in store.world().config_maps
+
+
+def test_an_audit_finds_lists_that_the_watch_missed() -> None:
+    store, gone, came = Store(), ConfigMapKey("team", "gone"), ConfigMapKey("team", "came")
+    store.see_config_map(SeenConfigMap(gone, 1, {}))
+    repairs = store.audit_config_maps([SeenConfigMap(came, 5, {"a": b"x"})], 6)
+    assert repairs == ["ConfigMap team/came changed", "ConfigMap team/gone was deleted"]
+    assert store.world().config_maps == {came: {"a": b"x"}}
+
+
+def test_both_kinds_of_data_of_a_configmap_are_read() -> None:
+    item = ConfigMapObject(Meta(name="feed", namespace="team"), {"a": "192.0.2.1"}, {"b": "eA==", "c": "no base64"})
+    assert seen_config_map(item).data == {"a": b"192.0.2.1", "b": b"x"}
