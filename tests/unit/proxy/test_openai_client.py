@@ -136,7 +136,11 @@ async def test_completions_embeddings_moderations_and_images(client: openai.Asyn
 async def test_a_fine_tuning_job_is_taken(client: openai.AsyncOpenAI) -> None:
     job = await client.fine_tuning.jobs.create(model="chat-fast", training_file="file-abc", suffix="mine")
     assert (job.object, job.model, job.training_file) == ("fine_tuning.job", "chat-fast", "file-abc")
-    assert (job.status, job.fine_tuned_model, job.user_provided_suffix) == ("validating_files", None, "mine")
+    assert (job.status, job.fine_tuned_model, job.to_dict()["user_provided_suffix"]) == (
+        "validating_files",
+        None,
+        "mine",
+    )
     with pytest.raises(openai.BadRequestError, match="training_file"):
         await client.post("/fine_tuning/jobs", body={"model": "chat-fast"}, cast_to=object)
 
