@@ -98,6 +98,8 @@ def key_page(runtime: Runtime, uses: KeyUses, question: Question, now: float) ->
 
 def _asked(runtime: Runtime, uses: KeyUses, question: Question) -> Iterator[Credential]:
     since = question.used_since
+    if since is not None and uses.newest < since:
+        return
     for credential in runtime.credentials.values():
         if question.consumer and credential.consumer.key != question.consumer:
             continue

@@ -15,6 +15,7 @@ class KeyUses:
 
     def __init__(self) -> None:
         self.since = int(time.time())
+        self.newest = 0
         self._seen: dict[bytes, int] = {}
 
     def note(self, identity: Identity, now: float) -> None:
@@ -24,7 +25,7 @@ class KeyUses:
         second, seen = int(now), self._seen
         for digest in identity.digests:
             if seen.get(digest) != second:
-                seen[digest] = second
+                seen[digest] = self.newest = second
                 if len(seen) > _MOST:
                     self._forget()
 

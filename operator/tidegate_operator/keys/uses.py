@@ -12,7 +12,7 @@ from tidegate_operator.world import Kind, ObjectKey
 
 _log = logging.getLogger(__name__)
 
-POLL_SECONDS = 5.0
+POLL_SECONDS = 10.0
 # Statuses are news for people; ten thousand keys in use must not cost the API server more than this many writes.
 STATUSES_PER_SECOND = 10
 PAGE = 5_000
