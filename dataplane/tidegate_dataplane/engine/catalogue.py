@@ -15,6 +15,7 @@ from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
+from tidegate_dataplane.engine.network import Refusal, leaked
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, Route, Rule
 from tidegate_dataplane.snapshot.entries import Method, Operation
@@ -44,7 +45,19 @@ def models_for(runtime: Runtime, call: Call, identity: Identity, now: float) -> 
     }
     if not visible and identity is NOBODY:
         return denials.NO_KEY
+    if not visible and (leak := _leak(runtime, namespaces, identity)) is not None:
+        return denials.leaked_key(leak.ref)
     return sorted(visible)
+
+
+def _leak(runtime: Runtime, namespaces: set[str], identity: Identity) -> Refusal | None:
+    """A leaked key to which nothing is left is answered as an unknown one."""
+    for namespace in namespaces:
+        for route in _candidates(runtime, namespace):
+            found = leaked(route.guard.leaks, identity, runtime.lists) if route.guard.leaks else None
+            if found is not None:
+                return found
+    return None
 
 
 def _candidates(runtime: Runtime, namespace: str) -> tuple[Route, ...]:

@@ -1,5 +1,6 @@
 """From where callers may come, and which keys and tokens have leaked."""
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -9,8 +10,10 @@ from samples.lists import FEED, LEAKS, addresses, hashes, with_lists
 from samples.snapshots import NOON, Entry, allow, attach, backend, call, consumer, key_of, policy, route
 from tidegate_dataplane.engine import Decision, decide
 from tidegate_dataplane.engine.catalogue import visible_models
-from tidegate_dataplane.engine.decision import Step, Verdict
-from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.engine.decide import decide_for
+from tidegate_dataplane.engine.decision import Denial, Step, Verdict
+from tidegate_dataplane.runtime import BuildError, Runtime
+from tidegate_dataplane.runtime.objects import NO_TOKEN, Identity
 from tidegate_dataplane.snapshot.entries import (
     AuthenticationEntry,
     ListKind,
@@ -139,6 +142,32 @@ def test_a_leaked_key_is_answered_as_an_unknown_one() -> None:
     assert refusal(refused)[2] == "AIPolicy team-a/leaked rule authentication.leakedKeys Secret team-a/leaks"
     assert decide(runtime(leaked(), lists=(hashes("another"),)), call(), NOON).denial is None
     assert decide(runtime(leaked()), call(), NOON).denial is None
+
+
+def test_a_leaked_token_is_refused_too() -> None:
+    at = runtime(leaked(), lists=(hashes("an-opaque-token"),))
+    token = sha256(b"an-opaque-token").digest()[:16]
+    # Also where it came beside a key that has not leaked.
+    for digests in ((token,), (sha256(b"a-good-key").digest()[:16], token)):
+        identity = Identity(at.consumers["team-a/search"], frozenset({Method.API_KEY}), digests=digests, token=NO_TOKEN)
+        denial = decide_for(at, call(), identity, NOON).denial
+        assert denial is not None
+        assert (denial.status, denial.code) == (401, "invalid_api_key")
+    good = Identity(at.consumers["team-a/search"], frozenset({Method.API_KEY}), token=NO_TOKEN)
+    assert decide_for(at, call(), good, NOON).denial is None
+
+
+def test_a_leaked_key_lists_no_models() -> None:
+    found = visible_models(runtime(leaked(), lists=(hashes(key_of("team-a/search")),)), call(), NOON)
+    assert isinstance(found, Denial)
+    assert (found.status, found.code) == (401, "invalid_api_key")
+    assert visible_models(runtime(leaked(), lists=(hashes("another"),)), call(), NOON) == ["gpt-4o"]
+
+
+@pytest.mark.parametrize("kind", ListKind)
+def test_records_of_another_length_are_refused(kind: ListKind) -> None:
+    with pytest.raises(BuildError, match="no multiple of"):
+        runtime(lists=(ListPart("team-a", "feed", False, kind, "", bytes(33)),))
 
 
 def test_a_shadow_section_only_reports() -> None:
