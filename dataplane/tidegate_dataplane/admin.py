@@ -20,6 +20,7 @@ from tidegate_dataplane.key_report import KeyReport
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.runtime.lists import NO_LISTS
 from tidegate_dataplane.snapshot.entries import ClusterFacts
 from tidegate_dataplane.source.state import SourceState
 
@@ -47,13 +48,15 @@ class RefusalStatus(Struct, frozen=True, rename="camel"):
 
 
 class Counts(Struct, frozen=True, rename="camel"):
-    """How many objects of each kind are served."""
+    """How many objects of each kind are served; `list_entries` are those of all lists together."""
 
     routes: int = 0
     backends: int = 0
     consumers: int = 0
     policies: int = 0
     quotas: int = 0
+    lists: int = 0
+    list_entries: int = 0
 
 
 class AuditStatus(Struct, frozen=True, rename="camel"):
@@ -161,12 +164,15 @@ class Admin:
     def _counts(self) -> Counts:
         loaded = self._reloader.loaded
         shards = [] if loaded is None else list(loaded.shards.values())
+        lists = NO_LISTS if loaded is None else loaded.runtime.lists
         return Counts(
             routes=sum(len(shard.routes) for shard in shards),
             backends=sum(len(shard.backends) for shard in shards),
             consumers=sum(len(shard.consumers) for shard in shards),
             policies=sum(len(shard.policies) for shard in shards),
             quotas=sum(len(shard.quotas) for shard in shards),
+            lists=len(lists),
+            list_entries=sum(found.count for found in lists.values()),
         )
 
     def _is_ready(self) -> bool:

@@ -32,7 +32,8 @@ async def test_status_tells_what_is_served_and_what_was_refused() -> None:
         _, status = await get(plane, "/-/status")
         assert (status["gateway"], status["revision"], status["ready"]) == ("default", 7, True)
         assert status["cluster"] == {"name": "test"}
-        assert status["counts"] == {"routes": 1, "backends": 1, "consumers": 1, "policies": 1, "quotas": 0}
+        objects = {"routes": 1, "backends": 1, "consumers": 1, "policies": 1, "quotas": 0}
+        assert status["counts"] == {**objects, "lists": 0, "listEntries": 0}
         assert (status["lastRefusal"], status["refusals"]) == (None, 0)
         await plane.reloader.offer(Bundle(b"{", {}))
         _, status = await get(plane, "/-/status")
