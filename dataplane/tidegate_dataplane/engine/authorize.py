@@ -12,10 +12,21 @@ from msgspec import Struct
 from tidegate_dataplane.engine.attributes import attributes_of
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Step, Verdict
+from tidegate_dataplane.engine.gates import BY_TOKEN
 from tidegate_dataplane.expressions import EvaluationError, Program
 from tidegate_dataplane.expressions.environment import BACKEND
 from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
-from tidegate_dataplane.runtime.objects import Consumer, Guard, Identity, Route, Rule, RuleRef, Subscriber, Tier
+from tidegate_dataplane.runtime.objects import (
+    NO_TOKEN,
+    Consumer,
+    Guard,
+    Identity,
+    Route,
+    Rule,
+    RuleRef,
+    Subscriber,
+    Tier,
+)
 from tidegate_dataplane.snapshot.entries import Effect, Method
 
 
@@ -42,6 +53,12 @@ class Subject(Struct, gc=False):
         return "" if self.subscription is None else self.subscription.plan.name
 
     @property
+    def _methods(self) -> frozenset[Method]:
+        identity = self.identity
+        # A token that does not count here proves nothing to rules.
+        return identity.methods - BY_TOKEN if identity.vouchers and identity.token is NO_TOKEN else identity.methods
+
+    @property
     def variables(self) -> dict[str, Any]:
         if self.made is None:
             call = self.call
@@ -60,7 +77,7 @@ class Subject(Struct, gc=False):
                 "consumer": {
                     **self.consumer.variables,
                     "plan": self.plan,
-                    "methods": _method_names(self.identity.methods),
+                    "methods": _method_names(self._methods),
                 },
                 "token": self.identity.token,
                 "route": self.route.variables,

@@ -2,14 +2,15 @@
 
 Only the mappings of providers attached to the route count. Where several do, they must agree: the consumer gets the
 roles that all of them give, and a team, tier or attribute only when none contradicts. So attaching one more policy
-with a mapping never adds anything.
+with a mapping never adds anything. Of a token that does not count on the route, rules see nothing at all.
 """
 
 from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from tidegate_dataplane.runtime.objects import Claims, Consumer, Guard, Identity, Route
+from tidegate_dataplane.engine.gates import token_counts
+from tidegate_dataplane.runtime.objects import NO_TOKEN, Claims, Consumer, Guard, Identity, Route
 
 
 def consumer_on(guard: Guard, identity: Identity) -> Consumer:
@@ -56,6 +57,15 @@ def _agreed(values: Iterable[str]) -> str:
 
 
 def identity_on(route: Route, identity: Identity) -> Identity:
+    """Who the caller is on a route, with the token only if it counts there."""
+    if identity.alternatives:
+        identity = _known_of(route, identity)
+    if identity.vouchers and not token_counts(route.guard, identity):
+        return replace(identity, claims={}, token=NO_TOKEN, resolved={})
+    return identity
+
+
+def _known_of(route: Route, identity: Identity) -> Identity:
     """Of all consumers that the caller may be, the first that the route may know: of a namespace that it admits, and,
     where it is a token that says so, vouched for by a provider attached to the route."""
     for one in (identity, *identity.alternatives):

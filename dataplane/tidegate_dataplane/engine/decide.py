@@ -61,7 +61,7 @@ def decide_for(
     if trace is not None:
         saw = f"claims {call.operation} of '{call.model}' as '{claim[1]}'"
         _note(trace, "route", route.ref, saw, Verdict.ACCEPTED)
-    if identity.alternatives:
+    if identity.alternatives or identity.vouchers:
         identity = identity_on(route, identity)
     consumer = consumer_on(route.guard, identity)
     subject = Subject(call, route, consumer, identity, now, runtime.lists)

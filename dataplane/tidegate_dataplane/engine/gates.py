@@ -11,7 +11,7 @@ from typing import Final
 from tidegate_dataplane.runtime.objects import Gate, Guard, Identity
 from tidegate_dataplane.snapshot.entries import Method
 
-_BY_TOKEN: Final = frozenset({Method.JWT, Method.INTROSPECTION})
+BY_TOKEN: Final = frozenset({Method.JWT, Method.INTROSPECTION})
 
 
 def first_closed(guard: Guard, identity: Identity) -> Gate | None:
@@ -31,15 +31,25 @@ def passes(gate: Gate, guard: Guard, identity: Identity) -> bool:
 def proven_for(gate: Gate, guard: Guard, identity: Identity) -> frozenset[Method]:
     """The methods of `identity` that count for this gate."""
     methods = identity.methods
-    if methods.isdisjoint(_BY_TOKEN):
+    if methods.isdisjoint(BY_TOKEN):
         return methods
-    return frozenset(method for method in methods if method not in _BY_TOKEN or _vouched(method, gate, guard, identity))
+    return frozenset(method for method in methods if method not in BY_TOKEN or _vouched(method, gate, guard, identity))
+
+
+def token_counts(guard: Guard, identity: Identity) -> bool:
+    """Whether rules may look at what the caller's token says: all attached sections with providers must take it.
+
+    A caller may come in by its key and show a token besides, made by whoever writes policies in its namespace.
+    """
+    return any(_vouched_by_all(method, guard, identity) for method in identity.methods & BY_TOKEN)
 
 
 def _vouched(method: Method, gate: Gate, guard: Guard, identity: Identity) -> bool:
     own = gate.providers.get(method)
-    if own:
-        return not own.isdisjoint(identity.vouchers)
-    # All of them, not one: else a further policy with a provider would let in whom this section has refused.
-    others = [one.providers[method] for one in guard.gates if method in one.providers]
-    return bool(others) and all(not providers.isdisjoint(identity.vouchers) for providers in others)
+    return not own.isdisjoint(identity.vouchers) if own else _vouched_by_all(method, guard, identity)
+
+
+def _vouched_by_all(method: Method, guard: Guard, identity: Identity) -> bool:
+    # All of them, not one: else a further policy with a provider would let in whom a section has refused.
+    found = [one.providers[method] for one in guard.gates if method in one.providers]
+    return bool(found) and all(not providers.isdisjoint(identity.vouchers) for providers in found)
