@@ -5,6 +5,7 @@ The passes in their order: accept (each object by itself), place (which form tak
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tidegate_operator.compile.accept import Judged, judge
 from tidegate_operator.compile.compiled import Compiled, Served
@@ -48,7 +49,7 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     memo.entries = out.entries
     return Compiled(
         shards=(*memo.encoder.encode(out.entries), *memo.list_encoder.encode(out.lists)),
-        verdicts=_verdicts(judged, out, forms.unplaced),
+        verdicts=_verdicts(judged, out, forms.unplaced, memo),
         credentials=dict(sorted(out.credentials.items())),
         served=Served(out.entries, out.lists),
         generating=out.generating,
@@ -67,12 +68,23 @@ def _accept(world: World, facts: Facts, memo: Memo) -> Mapping[ObjectKey, Judged
     return judged
 
 
-def _verdicts(judged: Mapping[ObjectKey, Judged], out: Lowered, unplaced: set[ObjectKey]) -> dict[ObjectKey, Verdict]:
-    noted = out.errors.keys() | out.unresolved.keys() | out.approvals.keys() | unplaced
-    return {
+def _verdicts(
+    judged: Mapping[ObjectKey, Judged], out: Lowered, unplaced: set[ObjectKey], memo: Memo
+) -> dict[ObjectKey, Verdict]:
+    noted = out.errors.keys() | out.unresolved.keys() | unplaced
+    verdicts = {
         key: _verdict(verdict, out, placed=key not in unplaced) if verdict.errors or key in noted else verdict.clean
         for key, verdict in judged.items()
     }
+    approved: dict[ObjectKey, tuple[Verdict, Verdict]] = {}
+    for key, approval in out.approvals.items():
+        plain, known = verdicts[key], memo.verdicts.get(key)
+        if known is None or known[0] is not plain or known[1].approval is not approval:
+            known = (plain, replace(plain, approval=approval))
+        approved[key] = known
+        verdicts[key] = known[1]
+    memo.verdicts = approved
+    return verdicts
 
 
 def _verdict(judged: Judged, out: Lowered, *, placed: bool) -> Verdict:
@@ -85,5 +97,4 @@ def _verdict(judged: Judged, out: Lowered, *, placed: bool) -> Verdict:
         placed=placed,
         errors=sort_findings([*judged.errors, *out.errors.get(key, ())]),
         unresolved=out.unresolved.get(key, ()),
-        approval=out.approvals.get(key),
     )

@@ -1,7 +1,12 @@
-"""Subscriptions and approvals: their own entries, and what they grant on which route."""
+"""Subscriptions and approvals: their own entries, and what they grant on which route.
+
+Thousands of them may stand beside each edit of something else, so what is the same as in the compilation before is
+recognised by identity and passed by.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import TypeVar
 
 from tidegate_dataplane.snapshot.entries import (
@@ -19,58 +24,129 @@ from tidegate_operator.compile.memo import Memo
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.compile.subscriptions import (
     Granted,
+    Named,
     Offer,
     Outcome,
     RouteGrants,
     Standing,
     SubscriptionMemo,
-    approvals_of,
-    by_age,
+    fits,
     mismatch,
     outcome_of,
+    patched,
     yielding,
 )
-from tidegate_operator.verdicts import Finding, Reason
+from tidegate_operator.verdicts import Approval, Finding, Reason
 from tidegate_operator.world import Kind, ObjectKey
 
+_RANK = attrgetter("rank")
+_T = TypeVar("_T")
 _EntryT = TypeVar("_EntryT", bound=AnyEntry)
 
 
 def lower_subscriptions(forms: Forms, judged: Mapping[ObjectKey, Judged], memo: Memo, out: Lowered) -> Granted:
     """Put every subscription and approval in force; returns what each route gets from them."""
+    former = memo.subscriptions
     if not forms.subscriptions and not forms.approvals:
         memo.subscriptions = SubscriptionMemo()
         return {}
-    former = memo.subscriptions
-    approvals = _approvals(forms, judged, memo, out)
-    outcomes: dict[ObjectKey, Outcome] = {}
-    for key, content in forms.subscriptions.items():
-        out.entries[key] = content = _same(content, memo.entries.get(key))
-        standing = _standing(content, forms, judged, approvals.get(content.source.key, ()))
-        known = former.outcomes.get(key)
-        outcome = known if known is not None and known.standing == standing else outcome_of(standing)
-        outcomes[key] = outcome
+    subscriptions = _same(forms.subscriptions, former.subscriptions)
+    approvals = _same(forms.approvals, former.approvals)
+    named = former.named if approvals is former.approvals else patched(former.named, former.approvals, approvals)
+    out.entries.update(subscriptions)
+    out.entries.update(approvals)
+    offers = _Offers(forms, judged, former)
+    outcomes = _same(_outcomes(subscriptions, judged, offers, named, former), former.outcomes)
+    again = outcomes is former.outcomes
+    wanted = former.wanted if again else {one.owner[0]: one for one in outcomes.values()}
+    _judge_approvals(approvals, forms, judged, wanted, out)
+    for key, outcome in outcomes.items():
         out.approvals[key] = outcome.approval
         if outcome.unresolved:
             out.unresolved[key] = outcome.unresolved
-    granted = _granted(outcomes, forms.approvals.values(), out, former.granted)
-    memo.subscriptions = SubscriptionMemo(outcomes, granted)
+    granted, later = former.granted, former.later
+    if not again or approvals is not former.approvals:
+        granted, later = _granted(outcomes, approvals.values(), former.granted)
+    out.approvals.update(later)
+    memo.subscriptions = SubscriptionMemo(
+        subscriptions, approvals, named, offers.known, outcomes, wanted, granted, later
+    )
     return granted
 
 
-def _approvals(
-    forms: Forms, judged: Mapping[ObjectKey, Judged], memo: Memo, out: Lowered
-) -> Mapping[str, list[ApprovalEntry]]:
-    """Put approvals in force; returns those that name a subscription, by its key."""
-    named: dict[str, list[ApprovalEntry]] = defaultdict(list)
-    for key, content in forms.approvals.items():
-        out.entries[key] = content = _same(content, memo.entries.get(key))
-        if content.subscription:
-            named[content.subscription].append(content)
-        found = _unresolved(content, forms, judged)
-        if found:
+def _same(now: Mapping[ObjectKey, _T], before: Mapping[ObjectKey, _T]) -> Mapping[ObjectKey, _T]:
+    """`now`, in which everything that is equal to what was there before is the same object; `before` if all is."""
+    if now == before:
+        return before
+    return {
+        key: known if (known := before.get(key)) is not None and known == item else item for key, item in now.items()
+    }
+
+
+def _outcomes(
+    subscriptions: Mapping[ObjectKey, SubscriptionEntry],
+    judged: Mapping[ObjectKey, Judged],
+    offers: "_Offers",
+    named: Named,
+    former: SubscriptionMemo,
+) -> dict[ObjectKey, Outcome]:
+    outcomes: dict[ObjectKey, Outcome] = {}
+    known_outcomes = former.outcomes
+    for key, content in subscriptions.items():
+        known = known_outcomes.get(key)
+        if known is not None and known.standing.content is content:
+            consumer, owner = known.consumer, known.owner
+        else:
+            consumer = ObjectKey(Kind.CONSUMER, key.namespace, content.consumer.partition("/")[2])
+            owner = (content.source.key, content.route.partition("/")[0])
+        offer, there, approvals = offers.to(content.route, key.namespace), consumer in judged, named.get(owner, ())
+        if known is None or not known.standing.is_made_of(content, offer, approvals, consumer=there):
+            known = outcome_of(Standing(content, offer, there, approvals), consumer, owner)
+        outcomes[key] = known
+    return outcomes
+
+
+class _Offers:
+    """What routes offer to whom; `known` are the offers by route, equal ones the same as in the compilation before."""
+
+    def __init__(self, forms: Forms, judged: Mapping[ObjectKey, Judged], former: SubscriptionMemo) -> None:
+        self._forms = forms
+        self._judged = judged
+        self._former = former.offers
+        self.known: dict[str, Offer | None] = {}
+
+    def to(self, route: str, namespace: str) -> Offer | None:
+        """None where consumers of the namespace are not admitted: a subscription never opens a route by itself."""
+        if route in self.known:
+            offer = self.known[route]
+        else:
+            offer = self.known[route] = self._find(route)
+        return offer if offer is not None and offer.admits(namespace) else None
+
+    def _find(self, route: str) -> Offer | None:
+        entry = _content(_key(Kind.ROUTE, route), self._forms.routes, self._judged, RouteEntry)
+        if entry is None:
+            return None
+        plans = tuple(plan.name for plan in entry.plans) if entry.plans is not None else None
+        offer = Offer(plans, frozenset((entry.source.namespace, *entry.allowed_namespaces)))
+        former = self._former.get(route)
+        return former if former == offer else offer
+
+
+def _judge_approvals(
+    approvals: Mapping[ObjectKey, ApprovalEntry],
+    forms: Forms,
+    judged: Mapping[ObjectKey, Judged],
+    wanted: Mapping[str, Outcome],
+    out: Lowered,
+) -> None:
+    """Note the approvals that grant nothing, because what they name is not there or asks for something else."""
+    for key, content in approvals.items():
+        outcome = wanted.get(content.subscription)
+        if outcome is not None and fits(content, outcome.standing.content):
+            continue
+        if found := _unresolved(content, forms, judged):
             out.unresolved[key] = found
-    return named
 
 
 def _unresolved(content: ApprovalEntry, forms: Forms, judged: Mapping[ObjectKey, Judged]) -> tuple[Finding, ...]:
@@ -90,31 +166,11 @@ def _unresolved(content: ApprovalEntry, forms: Forms, judged: Mapping[ObjectKey,
     return problems.found()
 
 
-def _standing(
-    content: SubscriptionEntry, forms: Forms, judged: Mapping[ObjectKey, Judged], approvals: Iterable[ApprovalEntry]
-) -> Standing:
-    namespace = content.route.partition("/")[0]
-    route = _content(_key(Kind.ROUTE, content.route), forms.routes, judged, RouteEntry)
-    own = [approval for approval in approvals if approval.source.namespace == namespace]
-    return Standing(
-        content=content,
-        offer=_offer(route, content.source.namespace) if route is not None else None,
-        consumer=_key(Kind.CONSUMER, content.consumer) in judged,
-        approvals=approvals_of(own) if len(own) > 1 else tuple(own),
-    )
-
-
-def _offer(route: RouteEntry, namespace: str) -> Offer | None:
-    """None where consumers of the namespace are not admitted: a subscription never opens a route by itself."""
-    allowed = route.allowed_namespaces
-    if namespace != route.source.namespace and namespace not in allowed and "*" not in allowed:
-        return None
-    return Offer(tuple(plan.name for plan in route.plans) if route.plans is not None else None)
-
-
 def _granted(
-    outcomes: Mapping[ObjectKey, Outcome], approvals: Iterable[ApprovalEntry], out: Lowered, former: Granted
-) -> Granted:
+    outcomes: Mapping[ObjectKey, Outcome], approvals: Iterable[ApprovalEntry], former: Granted
+) -> tuple[Granted, Mapping[ObjectKey, Approval]]:
+    """What each route gets, and the word to subscriptions that an older one precedes."""
+    later: dict[ObjectKey, Approval] = {}
     subscribed: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes.values():
         if outcome.subscriber is not None:
@@ -128,25 +184,25 @@ def _granted(
     granted: dict[str, RouteGrants] = {}
     for route in subscribed.keys() | calls.keys():
         fresh = RouteGrants(
-            _subscribers(subscribed.get(route, []), out),
+            _subscribers(subscribed.get(route, []), later),
             tuple(sorted(calls.get(route, ()), key=lambda grant: (grant.request, grant.approval))),
         )
         known = former.get(route)
         granted[route] = known if known == fresh else fresh
-    return granted
+    return granted, later
 
 
-def _subscribers(outcomes: list[Outcome], out: Lowered) -> tuple[SubscriberEntry, ...]:
-    """By consumer, then age: of several, the first that is alive counts. The later ones are told."""
-    ordered = sorted(outcomes, key=lambda one: (one.standing.content.consumer, *by_age(one.standing.content)))
+def _subscribers(outcomes: list[Outcome], later: dict[ObjectKey, Approval]) -> tuple[SubscriberEntry, ...]:
+    """By consumer, then age: of several, the first that is alive counts."""
+    ordered = sorted(outcomes, key=_RANK)
     first: Outcome | None = None
     for outcome in ordered:
-        content = outcome.standing.content
-        if first is None or first.standing.content.consumer != content.consumer:
+        if first is None or (first.consumer is not outcome.consumer and first.consumer != outcome.consumer):
             first = outcome
             continue
+        content = outcome.standing.content
         key = ObjectKey(Kind.SUBSCRIPTION, content.source.namespace, content.source.name)
-        out.approvals[key] = yielding(outcome.approval, content, first.standing.content)
+        later[key] = yielding(outcome.approval, content, first.standing.content)
     return tuple(outcome.subscriber for outcome in ordered if outcome.subscriber is not None)
 
 
@@ -162,8 +218,3 @@ def _content(
 
 def _key(kind: Kind, key: str) -> ObjectKey:
     return ObjectKey(kind, *key.split("/", 1))
-
-
-def _same(content: _EntryT, known: AnyEntry | None) -> _EntryT:
-    """The very object of the compilation before, where it is equal: comparing is then a matter of identity."""
-    return known if isinstance(known, type(content)) and known == content else content

@@ -26,7 +26,7 @@ from tidegate_operator.compile.list_shards import ListShardEncoder
 from tidegate_operator.compile.resolve import Absence, Backends, Resolution
 from tidegate_operator.compile.secret_values import KeyInputs
 from tidegate_operator.compile.subscriptions import RouteGrants, SubscriptionMemo
-from tidegate_operator.verdicts import Finding
+from tidegate_operator.verdicts import Finding, Verdict
 from tidegate_operator.world import Facts, ObjectKey
 
 
@@ -91,6 +91,8 @@ class Memo:
         self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}
         self.key_claims = KeyClaims()
         self.subscriptions = SubscriptionMemo()
+        # Of subscriptions: without and with what is said of their approval.
+        self.verdicts: Mapping[ObjectKey, tuple[Verdict, Verdict]] = {}
         self.entries: Mapping[ObjectKey, AnyEntry] = {}
         self.encoder = ShardEncoder()
         self.lists: Mapping[ListKey, PreparedList] = {}

@@ -4,7 +4,7 @@ An approval grants only what it repeats: the very consumer, route and plan that 
 that grant the same, the one that lasts longest counts. No clock: that something has expired is for others to say.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -25,68 +25,103 @@ class RouteGrants(NamedTuple):
 NO_GRANTS: Final = RouteGrants((), ())
 # By the key of the route.
 Granted = Mapping[str, RouteGrants]
+# Approvals by the key of the subscription that they name and the namespace in which they stand, the oldest first.
+Named = Mapping[tuple[str, str], tuple[ApprovalEntry, ...]]
 
 
 class Offer(NamedTuple):
-    """A route that a subscription may refer to; `plans` are the names of its plans, None when it asks for none."""
+    """What of a route concerns subscriptions: the names of its plans (None when it asks for none), and whose namespaces
+    it admits."""
 
     plans: tuple[str, ...] | None
+    namespaces: frozenset[str]
+
+    def admits(self, namespace: str) -> bool:
+        return namespace in self.namespaces or "*" in self.namespaces
 
 
 class Standing(NamedTuple):
-    """All that the fate of a subscription follows from; `approvals` are those of the route's namespace that name it."""
+    """All that the fate of a subscription follows from; `approvals` are those of the route's namespace that name it.
+
+    `offer` is None where there is no route for it, `consumer` tells whether its consumer is declared.
+    """
 
     content: SubscriptionEntry
     offer: Offer | None
     consumer: bool
     approvals: tuple[ApprovalEntry, ...]
 
+    def is_made_of(
+        self, content: SubscriptionEntry, offer: Offer | None, approvals: tuple[ApprovalEntry, ...], *, consumer: bool
+    ) -> bool:
+        """Whether it consists of these very objects."""
+        return (
+            self.content is content
+            and self.offer is offer
+            and self.approvals is approvals
+            and self.consumer is consumer
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a subscription. `subscriber` is None while nothing is granted."""
+    """What became of a subscription, whose is `consumer`. `subscriber` is None while nothing is granted.
+
+    `owner` is what approvals of it are found by, `rank` its place among the subscribers of a route.
+    """
 
     standing: Standing
+    consumer: ObjectKey
+    owner: tuple[str, str]
     approval: Approval
     subscriber: SubscriberEntry | None = None
     unresolved: tuple[Finding, ...] = ()
+    rank: tuple[str, int, str] = ("", 0, "")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SubscriptionMemo:
-    """Outcomes of the compilation before, and what each route got from them."""
+    """What the compilation before saw, and what came of it.
 
+    `wanted` are the outcomes by the key of the subscription, `later` the words to those that an older one precedes.
+    """
+
+    subscriptions: Mapping[ObjectKey, SubscriptionEntry] = field(default_factory=dict)
+    approvals: Mapping[ObjectKey, ApprovalEntry] = field(default_factory=dict)
+    named: Named = field(default_factory=dict)
+    offers: Mapping[str, Offer | None] = field(default_factory=dict)
     outcomes: Mapping[ObjectKey, Outcome] = field(default_factory=dict)
+    wanted: Mapping[str, Outcome] = field(default_factory=dict)
     granted: Granted = field(default_factory=dict)
+    later: Mapping[ObjectKey, Approval] = field(default_factory=dict)
 
 
-def outcome_of(standing: Standing) -> Outcome:
-    """What becomes of a subscription."""
+def outcome_of(standing: Standing, consumer: ObjectKey, owner: tuple[str, str]) -> Outcome:
+    """What becomes of the subscription of a consumer."""
+    unresolved = _unresolved(standing)
+    if unresolved is not None:
+        word, findings = unresolved
+        (found,) = findings
+        approval = Approval(word, f"{found.field}: {found.message}.")
+        return Outcome(standing, consumer, owner, approval, unresolved=findings)
     content = standing.content
-    if standing.offer is None:
-        return _unresolved(standing, ApprovalReason.ROUTE_UNKNOWN, "routeRef", *_no_route(content))
-    if not standing.consumer:
-        message = f"AIConsumer {content.consumer} does not exist: create it, or correct the name"
-        reason = ApprovalReason.CONSUMER_UNKNOWN
-        return _unresolved(standing, reason, "consumerRef", Reason.CONSUMER_UNKNOWN, message)
-    if standing.offer.plans is None or content.plan not in standing.offer.plans:
-        message = _no_plan(content, standing.offer)
-        return _unresolved(standing, ApprovalReason.PLAN_UNKNOWN, "plan", Reason.PLAN_UNKNOWN, message)
-    fitting = [approval for approval in standing.approvals if not differences(approval, content)]
+    fitting = [approval for approval in standing.approvals if fits(approval, content)]
     granting = [approval for approval in fitting if not approval.revoked]
     if granting:
-        return _granted(standing, min(granting, key=_lasting))
-    return _revoked(standing, fitting[0]) if fitting else _pending(standing)
+        approval, subscriber = _granted(content, min(granting, key=_lasting))
+        rank = (content.consumer, content.source.created, content.source.key)
+        return Outcome(standing, consumer, owner, approval, subscriber, rank=rank)
+    return Outcome(standing, consumer, owner, _revoked(content, fitting[0]) if fitting else _pending(standing))
+
+
+def fits(approval: ApprovalEntry, content: SubscriptionEntry) -> bool:
+    """Whether an approval grants the consumer, route and plan that the subscription asks for."""
+    return approval.plan == content.plan and approval.route == content.route and approval.consumer == content.consumer
 
 
 def differences(approval: ApprovalEntry, content: SubscriptionEntry) -> tuple[str, ...]:
     """Which of consumer, route and plan the approval grants otherwise than the subscription asks."""
-    pairs = (
-        ("consumer", approval.consumer, content.consumer),
-        ("route", approval.route, content.route),
-        ("plan", approval.plan, content.plan),
-    )
-    return tuple(name for name, granted, asked in pairs if granted != asked)
+    return tuple(name for name in ("consumer", "route", "plan") if getattr(approval, name) != getattr(content, name))
 
 
 def mismatch(approval: ApprovalEntry, content: SubscriptionEntry | None) -> tuple[Finding, ...]:
@@ -120,14 +155,23 @@ def yielding(approval: Approval, content: SubscriptionEntry, first: Subscription
     return Approval(approval.reason, message, approval.not_after, approval.ends_by)
 
 
-def by_age(content: SubscriptionEntry) -> tuple[int, str]:
-    """Order among subscriptions of one consumer to one route."""
-    return content.source.created, content.source.key
+def patched(named: Named, before: Mapping[ObjectKey, ApprovalEntry], after: Mapping[ObjectKey, ApprovalEntry]) -> Named:
+    """`named`, which was made of `before`, as made of `after`; what did not change stays the same object."""
+    result = dict(named)
+    for key, old in before.items():
+        if old.subscription and after.get(key) is not old:
+            where = _named_by(old)
+            result[where] = tuple(one for one in result[where] if one is not old)
+    for key, new in after.items():
+        if new.subscription and before.get(key) is not new:
+            where = _named_by(new)
+            present = (*result.get(where, ()), new)
+            result[where] = tuple(sorted(present, key=lambda one: (one.source.created, one.source.name)))
+    return {where: found for where, found in result.items() if found}
 
 
-def approvals_of(approvals: Iterable[ApprovalEntry]) -> tuple[ApprovalEntry, ...]:
-    """In the one order in which they are looked at."""
-    return tuple(sorted(approvals, key=lambda approval: (approval.source.created, approval.source.key)))
+def _named_by(approval: ApprovalEntry) -> tuple[str, str]:
+    return approval.subscription, approval.source.namespace
 
 
 def _lasting(approval: ApprovalEntry) -> tuple[float, int, str]:
@@ -135,20 +179,15 @@ def _lasting(approval: ApprovalEntry) -> tuple[float, int, str]:
     return -end, approval.source.created, approval.source.key
 
 
-def _granted(standing: Standing, approval: ApprovalEntry) -> Outcome:
-    content = standing.content
+def _granted(content: SubscriptionEntry, approval: ApprovalEntry) -> tuple[Approval, SubscriberEntry]:
     not_after, ends_by = _end(content, approval)
     until = "without end" if not_after is None else f"until {format_timestamp(not_after)} (by {ends_by})"
     message = (
         f"{_name(approval)} grants plan {content.plan} of AIRoute {content.route} to AIConsumer {content.consumer}, "
         f"{until}."
     )
-    return Outcome(
-        standing,
-        Approval(ApprovalReason.APPROVED, message, not_after, ends_by),
-        SubscriberEntry(
-            subscription=content.source.key, consumer=content.consumer, plan=content.plan, not_after=not_after
-        ),
+    return Approval(ApprovalReason.APPROVED, message, not_after, ends_by), SubscriberEntry(
+        subscription=content.source.key, consumer=content.consumer, plan=content.plan, not_after=not_after
     )
 
 
@@ -160,12 +199,13 @@ def _end(content: SubscriptionEntry, approval: ApprovalEntry) -> tuple[int | Non
     return theirs, _name(approval)
 
 
-def _revoked(standing: Standing, approval: ApprovalEntry) -> Outcome:
-    message = f"{_name(approval)} is revoked: ask the owner of AIRoute {standing.content.route} why."
-    return Outcome(standing, Approval(ApprovalReason.REVOKED, message))
+def _revoked(content: SubscriptionEntry, approval: ApprovalEntry) -> Approval:
+    return Approval(
+        ApprovalReason.REVOKED, f"{_name(approval)} is revoked: ask the owner of AIRoute {content.route} why."
+    )
 
 
-def _pending(standing: Standing) -> Outcome:
+def _pending(standing: Standing) -> Approval:
     content = standing.content
     namespace, _, route = content.route.partition("/")
     granted = f"namespace: {content.source.namespace}, name: {content.source.name}"
@@ -181,13 +221,25 @@ def _pending(standing: Standing) -> Outcome:
         f"kubectl apply -f -`, or an AIApproval in namespace {namespace} with spec.subscription: {{{granted}}}.{end}"
     )
     ends_by = "" if not_after is None else "spec.notAfter"
-    return Outcome(standing, Approval(ApprovalReason.PENDING, message, not_after, ends_by))
+    return Approval(ApprovalReason.PENDING, message, not_after, ends_by)
 
 
-def _unresolved(standing: Standing, word: ApprovalReason, name: str, reason: Reason, message: str) -> Outcome:
+def _unresolved(standing: Standing) -> tuple[ApprovalReason, tuple[Finding, ...]] | None:
+    """What is missing, if anything is: the route, the consumer or the plan."""
+    content, offer = standing.content, standing.offer
     problems = Problems()
-    problems.add(f"spec.{name}", message, reason)
-    return Outcome(standing, Approval(word, f"spec.{name}: {message}."), unresolved=problems.found())
+    if offer is None:
+        reason, message = _no_route(content)
+        problems.add("spec.routeRef", message, reason)
+        return ApprovalReason.ROUTE_UNKNOWN, problems.found()
+    if not standing.consumer:
+        message = f"AIConsumer {content.consumer} does not exist: create it, or correct the name"
+        problems.add("spec.consumerRef", message, Reason.CONSUMER_UNKNOWN)
+        return ApprovalReason.CONSUMER_UNKNOWN, problems.found()
+    if offer.plans is None or content.plan not in offer.plans:
+        problems.add("spec.plan", _no_plan(content, offer), Reason.PLAN_UNKNOWN)
+        return ApprovalReason.PLAN_UNKNOWN, problems.found()
+    return None
 
 
 def _no_route(content: SubscriptionEntry) -> tuple[Reason, str]:
