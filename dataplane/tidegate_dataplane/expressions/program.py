@@ -76,7 +76,7 @@ class Evaluation:
             if value is last[place]:
                 continue
             last[place] = _UNSET  # should the value be refused
-            context.add_variable(read.flat, _given(read, value))
+            self._give(read, value)
             last[place] = value
         try:
             return self._program.execute(context)
@@ -86,6 +86,14 @@ class Evaluation:
             if not _is_panic(error):
                 raise
             raise EvaluationError("the CEL library failed") from error
+
+    def _give(self, read: Read, value: Any) -> None:
+        given = _given(read, value)
+        try:
+            self._context.add_variable(read.flat, given)
+        except (ValueError, TypeError, OverflowError) as error:
+            # Lone surrogates and numbers beyond a double: JSON can say them, CEL cannot.
+            raise EvaluationError(f"{read.root}.{read.member} holds what no expression can read") from error
 
     def forget(self) -> None:
         """Begin anew: a program keeps the values of its last call."""

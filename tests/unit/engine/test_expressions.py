@@ -139,7 +139,10 @@ def test_evaluates(text: str, value: bool) -> None:
         ("user == 'x'", "there is no variable 'user'"),
         ("token.sub == 'x'", "did you mean 'token.subject'?"),
         ("token.claim.groups == []", "did you mean 'token.claims'?"),
-        ("backend.jurisdiction == 'EU'", "'backend' cannot be read here; there is consumer, now, request, route, token"),
+        (
+            "backend.jurisdiction == 'EU'",
+            "'backend' cannot be read here; there is consumer, now, request",
+        ),
         ("'a' in consumer.method", "did you mean 'consumer.methods'?"),
         ("request.proxyheaders['x-a'] == 'a'", "did you mean 'request.proxyHeaders'?"),
         ("request.proxyHeaders['X-A'] == 'a'", "write 'x-a', not 'X-A'"),
@@ -282,3 +285,13 @@ def test_results_with_a_clock_hold_no_longer_than_a_second() -> None:
     program = compile_expression("now.getSeconds() == 0 && consumer.team == 'search'")
     for now, value in ((SUMMER_NOON, True), (SUMMER_NOON + 0.9, True), (SUMMER_NOON + 1, False), (SUMMER_NOON, True)):
         assert program.evaluate(variables(now=now)) is value
+
+
+@pytest.mark.parametrize("held", ["\ud800", ["\ud800"], {"\ud800": 1}, 10**400, [{"a": object()}]])
+def test_a_claim_that_no_expression_can_read_has_no_value(held: object) -> None:
+    program = compile_expression("token.claims.a == 'x'")
+    assert program.evaluate({"token": {"claims": {"a": "x"}}})
+    for _ in range(2):
+        with pytest.raises(EvaluationError, match=r"token\.claims holds what no expression can read"):
+            program.evaluate({"token": {"claims": {"a": held}}})
+    assert program.evaluate({"token": {"claims": {"a": "x"}}})

@@ -66,6 +66,7 @@ def test_every_member_is_read() -> None:
         {"department": 7, "level": [], "realm_access": {"roles": {"a": "b"}}},
         {"department": "x" * 129, "level": {}, "realm_access": {"roles": ["a", 1]}},
         {"department": "a\x00b", "level": None, "realm_access": {"roles": [str(number) for number in range(65)]}},
+        {"department": "\ud800", "level": 10**400, "realm_access": {"roles": ["\ud800"]}},
         {"department": "", "realm_access": {"roles": ["", "a\nb", "x" * 129]}},
         {"department": "x" * 9000, "realm_access": {"roles": ["a"] * 257}},
     ],
