@@ -91,8 +91,6 @@ def changes_of_policies(situation: Situation, route: Route, policies: list[Polic
         yield from _methods(situation, policy)
         if policy.network is not None:
             yield from _network(situation, policy, policy.network)
-    for policy in policies:
-        yield from _sections(situation, policy)
 
 
 def _route(situation: Situation, entry: RouteEntry) -> Iterator[Candidate]:
@@ -203,8 +201,9 @@ def _holds(name: str, address: str) -> bool:
         return False
 
 
-def _sections(situation: Situation, policy: PolicyEntry) -> Iterator[Candidate]:
-    """The bluntest edit: without a whole section. Authentication stays, for without it a route is closed."""
-    for section, (field, shown) in _FIELDS.items():
-        if section is not Section.AUTHENTICATION and getattr(policy, field) is not None:
-            yield by_edit(situation, replace(policy, **{field: None}), f"remove {shown} from {{object}}", shown)
+def without_sections(situation: Situation, policies: list[PolicyEntry]) -> Iterator[Candidate]:
+    """The bluntest edits: without a whole section. Authentication stays, for without it a route is closed."""
+    for policy in policies:
+        for section, (field, shown) in _FIELDS.items():
+            if section is not Section.AUTHENTICATION and getattr(policy, field) is not None:
+                yield by_edit(situation, replace(policy, **{field: None}), f"remove {shown} from {{object}}", shown)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from tidegate_dataplane.engine.remedies.advice import Advice, Remedy, Side
 from tidegate_dataplane.engine.remedies.caller import changes_by_caller, other_routes, other_times
 from tidegate_dataplane.engine.remedies.candidate import Candidate
-from tidegate_dataplane.engine.remedies.edits import changes_of_consumer, changes_of_policies
+from tidegate_dataplane.engine.remedies.edits import changes_of_consumer, changes_of_policies, without_sections
 from tidegate_dataplane.engine.remedies.whatif import Situation, WhatIf
 from tidegate_dataplane.engine.risk import UNSEEN, Observed
 from tidegate_dataplane.runtime.build import Runtime
@@ -41,32 +41,38 @@ def find_remedies(
 ) -> tuple[Found, ...]:
     """At most MAX_REMEDIES, the smallest first; none for a call that is let in, or when nothing that was tried helps.
 
-    `evaluations` bounds the work: so many decisions are tried (and a week of times besides).
+    `evaluations` bounds the work: about so many decisions are tried, twice (and a week of times besides).
     """
     whatif = WhatIf(runtime, observed)
     first = whatif.decide(situation)
     if first.denial is None:
         return ()
-    frontier = [_Path(situation, ())]
-    for _ in range(MAX_CHANGES):
-        found, frontier = _level(whatif, frontier, evaluations)
-        if found:
-            told = {str(one.remedy): one for one in sorted(found, key=_size, reverse=True)}
-            return tuple(sorted(told.values(), key=_size)[:MAX_REMEDIES])
-        if not frontier:
-            break
+    # To take away a whole section is no small change, even where it is one: it comes when nothing else helps.
+    for blunt in (False, True):
+        frontier = [_Path(situation, ())]
+        for _ in range(MAX_CHANGES):
+            found, frontier = _level(whatif, frontier, evaluations, blunt=blunt)
+            if found:
+                told = {str(one.remedy): one for one in sorted(found, key=_size, reverse=True)}
+                return tuple(sorted(told.values(), key=_size)[:MAX_REMEDIES])
+            if not frontier:
+                break
+        evaluations += whatif.evaluations
     return ()
 
 
-def _level(whatif: WhatIf, frontier: list[_Path], evaluations: int) -> tuple[list[Found], list[_Path]]:
+def _level(whatif: WhatIf, frontier: list[_Path], evaluations: int, *, blunt: bool) -> tuple[list[Found], list[_Path]]:
     """One more change to each path: those that let the call in, and those that only got further."""
     found: list[Found] = []
     further: dict[tuple[object, ...], _Path] = {}
     for path in frontier:
         here = _reason(whatif, path.situation)
-        if (later := _later(whatif, path)) is not None:
+        later = _later(whatif, path, here)
+        if isinstance(later, Found):
             found.append(later)
-        for candidate in _tries(whatif, path.situation):
+        elif later is not None:
+            further.setdefault(_reason(whatif, later.situation), later)
+        for candidate in _tries(whatif, path.situation, blunt=blunt):
             if whatif.evaluations > evaluations:
                 return found, list(further.values())[:_FRONTIER]
             decision = whatif.decide(candidate.situation)
@@ -78,7 +84,7 @@ def _level(whatif: WhatIf, frontier: list[_Path], evaluations: int) -> tuple[lis
     return found, list(further.values())[:_FRONTIER]
 
 
-def _tries(whatif: WhatIf, situation: Situation) -> Iterator[Candidate]:
+def _tries(whatif: WhatIf, situation: Situation, *, blunt: bool) -> Iterator[Candidate]:
     route = whatif.route_of(situation)
     if route is None:
         yield from other_routes(whatif, situation)
@@ -88,18 +94,28 @@ def _tries(whatif: WhatIf, situation: Situation) -> Iterator[Candidate]:
     yield from changes_by_caller(whatif, situation, route, policies)
     yield from changes_of_consumer(whatif, situation, policies)
     yield from changes_of_policies(situation, route, policies)
+    if blunt:
+        yield from without_sections(situation, policies)
 
 
-def _later(whatif: WhatIf, path: _Path) -> Found | None:
-    """A time at which the call is let in, where time matters. Not counted: each try costs microseconds."""
+def _later(whatif: WhatIf, path: _Path, here: tuple[object, ...]) -> Found | _Path | None:
+    """A time at which the call is let in, or at least gets further, where time matters.
+
+    Not counted: each try costs microseconds.
+    """
     if not _looks_at_time(whatif, path.situation):
         return None
     before = whatif.evaluations
+    further: _Path | None = None
     try:
         for candidate in other_times(path.situation):
-            if whatif.decide(candidate.situation).denial is None:
-                return Found(Remedy((*path.changes, candidate.advice)), candidate.situation)
-        return None
+            reason = _reason(whatif, candidate.situation)
+            changes = (*path.changes, candidate.advice)
+            if not reason:
+                return Found(Remedy(changes), candidate.situation)
+            if further is None and reason != here:
+                further = _Path(candidate.situation, changes)
+        return further
     finally:
         whatif.evaluations = before
 
