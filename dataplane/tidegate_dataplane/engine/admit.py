@@ -10,7 +10,7 @@ from tidegate_dataplane.runtime.lower import SEPARATOR
 from tidegate_dataplane.runtime.objects import Bucket, Consumer, Plan, Quota, QuotaLimit, Route
 from tidegate_dataplane.snapshot.entries import QuotaScope, RateLimitScope, Unit
 
-# Plans are remembered by (route, consumer); when there are too many, all are forgotten and worked out again.
+# Plans are remembered by (route, consumer, team, tier); of too many all are forgotten, and worked out again.
 MAX_PLANS: Final = 16_384
 
 
@@ -19,7 +19,9 @@ def demands(
 ) -> tuple[Demand, ...]:
     """Enforced and shadow demands of a call, those of Shadow policies marked as such; `subscribed` adds its own."""
     plans = runtime.plans
-    name = route.key + SEPARATOR + consumer.key
+    entry = consumer.entry
+    # Team and tier decide which quotas concern it, and a token may say others than the last one of this consumer.
+    name = SEPARATOR.join((route.key, consumer.key, entry.team, entry.tier))
     if subscribed is not None:
         name += SEPARATOR + subscribed.name
     plan = plans.get(name)

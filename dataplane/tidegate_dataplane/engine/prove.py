@@ -76,10 +76,22 @@ def _agreed(found: list[dict[str, Identity]]) -> Identity | Denial:
     ]
     if not together:
         return denials.DIFFERENT_CONSUMERS
-    active = [one for one in together if not one.consumer.entry.suspended]
+    active = _active(together)
     if not active:
         return denials.SUSPENDED
     return active[0] if len(active) == 1 else replace(active[0], alternatives=tuple(active[1:]))
+
+
+def _active(found: list[Identity]) -> list[Identity]:
+    """Without those that are suspended; another consumer of the namespace that comes later does not take the place."""
+    closed: set[str] = set()
+    active: list[Identity] = []
+    for one in found:
+        if one.consumer.entry.suspended:
+            closed.add(one.consumer.namespace)
+        elif one.consumer.namespace not in closed:
+            active.append(one)
+    return active
 
 
 def _together(found: list[Identity]) -> Identity:

@@ -13,7 +13,9 @@ from samples.snapshots import (
     deny,
     key_entry,
     key_of,
+    limit,
     policy,
+    quota,
     route,
     runtime_of,
     source,
@@ -23,6 +25,7 @@ from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.prove import CertificateProof, TokenProof, prove
 from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.runtime.lower import SEPARATOR
 from tidegate_dataplane.runtime.objects import NOBODY, Credential, Identity
 from tidegate_dataplane.snapshot.entries import (
     AuthenticationEntry,
@@ -30,6 +33,7 @@ from tidegate_dataplane.snapshot.entries import (
     ClaimMapping,
     Method,
     PolicyEntry,
+    QuotaScope,
     TargetKind,
     TargetRef,
     TokenKind,
@@ -224,6 +228,18 @@ def test_only_mappings_on_the_route_count_and_several_must_agree() -> None:
     assert roles("c") == {"own"}
 
 
+def test_a_suspended_consumer_gives_way_to_no_other_of_its_namespace() -> None:
+    """Who suspends the consumer of one person does not want that person back as the whole application's."""
+    wide = consumer("team-a/web", created=2, keys=(), tokens=(TokenMatchEntry("idp", {"azp": "web"}, ISSUER),))
+    runtime = runtime_of(
+        backend(), holder(created=1, suspended=True), wide, by_token(), route(policies=attach("team-a/oidc"))
+    )
+    found = proved(runtime, sub="app-42", azp="web")
+    assert isinstance(found, Denial)
+    assert found.code == "consumer_suspended"
+    assert answer(runtime, proved(runtime, sub="app-43", azp="web")) == (200, "")
+
+
 def test_a_certificate_stands_for_the_consumer_that_names_it() -> None:
     named = consumer(certificates=(SUBJECT,))
     runtime = runtime_of(
@@ -267,3 +283,25 @@ def test_rules_see_the_token() -> None:
     young = by_token(rules=(deny("weak", when="token.acr != 'gold'"),))
     runtime = runtime_of(backend(), holder(), young, route(policies=attach("team-a/oidc")))
     assert answer(runtime, proved(runtime, sub="app-42")) == (403, "permission_denied")
+
+
+def test_limits_go_by_the_team_and_tier_that_the_token_of_this_call_says() -> None:
+    """One consumer, two tokens: what the first call came with must not be what the second is counted by."""
+    mapping = ClaimMapping(name="token.subject", team="token.claims.team", tier="token.claims.tier")
+    runtime = runtime_of(
+        backend(),
+        by_token(mapping=mapping),
+        quota("team-a/free", limit(), tiers=("free",)),
+        quota("team-a/teams", limit(), per=QuotaScope.TEAM),
+        route(policies=attach("team-a/oidc"), quotas=("team-a/free", "team-a/teams")),
+    )
+
+    def counted(team: str, tier: str) -> list[str]:
+        identity = proved(runtime, sub="ada", team=team, tier=tier)
+        assert isinstance(identity, Identity)
+        decision = decide_for(runtime, call(keys=()), identity, NOON)
+        assert decision.denial is None
+        return [f"{demand.object} {demand.key.rpartition(SEPARATOR)[2]}" for demand in decision.demands]
+
+    assert counted("red", "premium") == ["team-a/teams team-a/red"]
+    assert counted("blue", "free") == ["team-a/free team-a/jwt:ada", "team-a/teams team-a/blue"]
