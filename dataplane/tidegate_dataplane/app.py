@@ -17,7 +17,7 @@ from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Decision, Denial, Step
 from tidegate_dataplane.engine.explain_text import deciding
-from tidegate_dataplane.engine.introspecting import asked_about, asked_by_all
+from tidegate_dataplane.engine.introspecting import asked_about, asked_by_all, asked_instead
 from tidegate_dataplane.engine.path import LISTING, parse_path
 from tidegate_dataplane.errors import (
     API_ERROR,
@@ -42,7 +42,7 @@ from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.runtime.objects import Identity
+from tidegate_dataplane.runtime.objects import NOBODY, Identity
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.transport.connections import Connections
 
@@ -157,8 +157,8 @@ class Traffic:
     async def _introspected(
         self, exchange: Exchange, runtime: Runtime, presented: Presented, among: frozenset[str]
     ) -> Identity:
-        """An opaque token, now that it is known whom it is meant for."""
-        found = await self._authenticator.by_token(runtime, exchange, presented, among) if among else None
+        """A token that no key proved, now that it is known whom it is meant for."""
+        found = await self._authenticator.by_token(runtime, exchange, presented, among)
         if isinstance(found, Identity):
             return found
         denial = found or denials.UNKNOWN_KEY
@@ -183,7 +183,16 @@ class Traffic:
         if identity is None:
             identity = await self._introspected(exchange, runtime, presented, asked_about(runtime, call))
         decision = exchange.decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
-        if decision.denial is not None and self._accounts.audited:
+        denial = decision.denial
+        if denial is not None and (among := asked_instead(runtime, call, identity)):
+            found = await self._authenticator.otherwise(runtime, exchange, presented, among)
+            if isinstance(found, Identity):
+                identity = found
+                decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
+            elif found.retry_after is not None and denial.status == 401:
+                decision = Decision(found)
+            exchange.decision = decision
+        if decision.denial is not None and self._accounts.audited and identity is not NOBODY:
             exchange.why = self._why(runtime, call, identity, exchange.arrived, decision.denial)
         if decision.risk is not None:
             self._behaviour.learn(call, decision, exchange.arrived)
@@ -237,7 +246,10 @@ class Traffic:
         return found
 
     def _why(self, runtime: Runtime, call: Call, identity: Identity, now: float, denial: Denial) -> str:
-        """Refusals are decided once more, step by step, before anything is learnt of them: `explain` says the same."""
+        """Refusals are decided once more, step by step, before anything is learnt of them: `explain` says the same.
+
+        Not of callers whom nobody knows: a flood of them must cost no more than it has to.
+        """
         steps: list[Step] = []
         decide_for(runtime, call, identity, now, steps, observed=self._behaviour)
         return deciding(steps, denial)

@@ -39,7 +39,7 @@ class Client:
     secret: str
 
 
-GATEWAY = Client("tidegate", "secret-of/the gateway+1")
+GATEWAY = Client("tidegate", "secret-of/the:gateway+1%")
 OTHER = Client("somebody-else", "secret-of-somebody-else")
 
 

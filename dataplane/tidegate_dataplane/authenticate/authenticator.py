@@ -1,8 +1,9 @@
 """Who calls, from everything that a request shows: key, token, client certificate.
 
-API keys, certificates and tokens that are known already cost no wait. A new token waits for its verification. An
-opaque token is shown only to the introspection endpoints of the route that it is meant for, so it waits until the
-route is known: whoever runs an endpoint learns what it is asked about.
+API keys, certificates and tokens that are known already cost no wait. A new token waits for its verification. A token
+is shown only to the introspection endpoints of the route that it is meant for, so one that no key proves waits until
+the route is known: whoever runs an endpoint learns what it is asked about. That holds for signed tokens too: what the
+providers of other routes say of one, or cannot say, must not decide about a route whose policies ask a server.
 """
 
 from collections.abc import Collection
@@ -26,7 +27,6 @@ from tidegate_dataplane.snapshot.entries import Method, TokenKind
 from tidegate_dataplane.transport.certificate import ClientCertificate
 
 _REMEMBERED: Final = 16_384
-# What an introspection endpoint may know more about.
 _NOT_SIGNED: Final = frozenset({Reason.MALFORMED, Reason.WRONG_ISSUER})
 _DOTS: Final = 2  # of a signed JWT in compact form (RFC 7515, section 3.1)
 _NONE: Final[frozenset[str]] = frozenset()
@@ -51,18 +51,36 @@ class Authenticator:
         return self._failed(found, exchange, presented) if isinstance(found, Denial) else found.identity
 
     async def by_token(
-        self, runtime: Runtime, exchange: Exchange, presented: Presented, among: Collection[str] = _NONE
+        self, runtime: Runtime, exchange: Exchange, presented: Presented, among: Collection[str] | None = None
     ) -> Identity | Denial | None:
-        """The same, after waiting for a verification. `among` are the keys of the providers whose introspection
-        endpoints may be asked; None when others might know the token."""
+        """The same, after waiting for a verification. `among` are the keys of the route's providers. Without it, when
+        the route is not known yet, the answer is None where they may matter."""
         wait = self._failures.address_limited(exchange.address, exchange.arrived)
         if wait is not None:
             return too_many_failures(wait)
+        if among is None:
+            result = await self._tokens.verify(presented.bearer, exchange.arrived, _NONE)
+            return self._early(runtime, exchange, presented, result)
         result = await self._tokens.verify(presented.bearer, exchange.arrived, among)
-        others = not among and bool(runtime.providers.introspecting)
-        if others and isinstance(result, Refusal) and result.reason in _NOT_SIGNED:
-            return None
         return self._told(runtime, exchange, presented, result)
+
+    async def otherwise(
+        self, runtime: Runtime, exchange: Exchange, presented: Presented, among: Collection[str]
+    ) -> Identity | Denial:
+        """What the providers in `among` say of a token for which others vouch. A refusal is no failure of the caller,
+        who may only have gone to the wrong route."""
+        result = await self._tokens.verify(presented.bearer, exchange.arrived, among)
+        return self._who(runtime, exchange, presented, result)
+
+    def _early(
+        self, runtime: Runtime, exchange: Exchange, presented: Presented, result: Verified | Refusal
+    ) -> Identity | Denial | None:
+        """Before the route is known, a refusal is final only where no provider of the route could say otherwise."""
+        found = self._who(runtime, exchange, presented, result)
+        if isinstance(found, Identity):
+            return found
+        others = isinstance(result, Verified) or runtime.providers.introspecting
+        return None if others else self._failed(found, exchange, presented)
 
     def _with_all(self, runtime: Runtime, exchange: Exchange, presented: Presented) -> Identity | Denial | None:
         bearer, now = presented.bearer, exchange.arrived
@@ -71,8 +89,8 @@ class Authenticator:
             if not bearer or not runtime.providers or is_key(runtime, bearer):
                 return self._failed(found, exchange, presented)
             # The bearer may be a token; then only what stands in other headers is a key.
-            known = self._tokens.cached(bearer, now, _NONE)
-            return None if known is None else self._told(runtime, exchange, presented, known)
+            known = self._tokens.cached(bearer, now)
+            return None if known is None else self._early(runtime, exchange, presented, known)
         if exchange.certificate is None:
             return NOBODY if found is None else found.identity
         proved = prove(runtime, found, None, _proof_of(exchange.certificate))
@@ -81,17 +99,21 @@ class Authenticator:
     def _told(
         self, runtime: Runtime, exchange: Exchange, presented: Presented, result: Verified | Refusal
     ) -> Identity | Denial:
+        found = self._who(runtime, exchange, presented, result)
+        return self._failed(found, exchange, presented) if isinstance(found, Denial) else found
+
+    def _who(
+        self, runtime: Runtime, exchange: Exchange, presented: Presented, result: Verified | Refusal
+    ) -> Identity | Denial:
         if isinstance(result, Refusal):
-            return self._failed(_denial_of(result, presented.bearer), exchange, presented)
+            return _denial_of(result, presented.bearer)
         if exchange.certificate is None and not presented.keys:
-            identity = self._holder(runtime, presented.bearer, result)
-        else:
-            key = identify(runtime, presented.keys, exchange.arrived)
-            if isinstance(key, Denial):
-                return self._failed(key, exchange, presented)
-            proof = None if exchange.certificate is None else _proof_of(exchange.certificate)
-            identity = prove(runtime, key, _token_proof(presented.bearer, result), proof)
-        return self._failed(identity, exchange, presented) if isinstance(identity, Denial) else identity
+            return self._holder(runtime, presented.bearer, result)
+        key = identify(runtime, presented.keys, exchange.arrived)
+        if isinstance(key, Denial):
+            return key
+        proof = None if exchange.certificate is None else _proof_of(exchange.certificate)
+        return prove(runtime, key, _token_proof(presented.bearer, result), proof)
 
     def _holder(self, runtime: Runtime, bearer: str, verified: Verified) -> Identity | Denial:
         """The same token stands for the same consumer as long as the Runtime is the same."""

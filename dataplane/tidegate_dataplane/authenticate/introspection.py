@@ -112,10 +112,9 @@ class Introspector:
             for endpoint in endpoints
         }
 
-    @property
-    def in_use(self) -> bool:
-        """Whether there is anybody to ask."""
-        return bool(self._checks)
+    def asks(self, among: Collection[str] | None) -> bool:
+        """Whether any of these providers (None: any at all) asks a server."""
+        return bool(self._among(among))
 
     @property
     def states(self) -> list[EndpointState]:

@@ -58,12 +58,16 @@ _SETTLED: Final = frozenset(
 # Other keys than those that are here might have said something else.
 _KEYS: Final = frozenset({Reason.PROVIDER_UNAVAILABLE, Reason.KEYS_TOO_OLD, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE})
 
+# What has no signature that anybody here could verify.
+_NOT_SIGNED: Final = frozenset({Reason.MALFORMED, Reason.WRONG_ISSUER})
+
 Clock = Callable[[], float]
 
 
 class _Result(Struct, frozen=True, gc=False):
     verified: Verified
     until: float
+    weight: int
 
 
 class _Refused(Struct, frozen=True, gc=False):
@@ -114,54 +118,78 @@ class Tokens:
         """How many verified tokens are cached now."""
         return len(self._results)
 
-    def cached(self, token: str, now: float, among: Collection[str] | None = None) -> Verified | Refusal | None:
-        """What is known of a token without waiting for anybody; None: call `verify`. `now`: seconds since the epoch."""
-        digest = self._digest(token)
-        result = self._results.get(digest)
-        # The lower bound is for a clock that was set back.
-        if result is not None and result.until - 2 * MAX_SECONDS < now < result.until:
-            return result.verified
-        refused = self._refused.get(digest)
-        if refused is not None and refused.until - MAX_SECONDS < now < refused.until:
-            return refused.refusal
-        return self.introspector.cached(digest, now, among) if self.introspector.in_use else None
+    def cached(self, token: str, now: float) -> Verified | Refusal | None:
+        """What keys said of a token a moment ago; None: call `verify`. `now`: seconds since the epoch."""
+        return self._known(self._digest(token), now)
 
     async def verify(self, token: str, now: float, among: Collection[str] | None = None) -> Verified | Refusal:
         """Who vouches for `token` at `now` (seconds since the epoch), or why it is refused. Never raises.
 
-        A signed token whose issuer a provider claims is verified by keys. Any other is shown to the introspection
-        endpoints of the providers in `among` (None: of all); whoever runs them learns it.
+        `among` are the keys of the providers that matter, those of a route. Nothing else is waited for, and nobody
+        else is shown the token; the refusal is theirs. The result may still be one that others vouch for alone. Empty:
+        no introspection. None: all matter, and a server is asked about a signed token only when nobody claims its
+        issuer.
         """
-        known = self.cached(token, now, among)
-        if known is not None:
-            return known
-        parsed = parse(token)
-        if isinstance(parsed, Token):
-            issuer = self._by_issuer.get(parsed.issuer)
-            if issuer is not None:
-                return await self._by_keys(token, parsed, issuer, now)
-        if self.introspector.in_use and _may_be_opaque(token):
-            return await self.introspector.ask(token, self._digest(token), now, among)
-        return refusal.WRONG_ISSUER if isinstance(parsed, Token) else parsed
+        digest = self._digest(token)
+        found = self._known(digest, now)
+        if found is None or not _settles(found, among):
+            found = await self._by_keys(token, digest, now, among)
+        if isinstance(found, Verified):
+            if _settles(found, among):
+                return found
+        elif among is None and found.reason not in _NOT_SIGNED:
+            return found
+        if not self.introspector.asks(among) or not _may_be_opaque(token):
+            return found
+        asked = self.introspector.cached(digest, now, among)
+        if asked is None:
+            asked = await self.introspector.ask(token, digest, now, among)
+        return to_tell([found, asked]) if isinstance(found, Refusal) and isinstance(asked, Refusal) else asked
 
     async def aclose(self) -> None:
         """Stop following keys."""
         await self.key_sets.aclose()
 
-    async def _by_keys(self, text: str, token: Token, issuer: IssuerChecks, now: float) -> Verified | Refusal:
-        checks = issuer.of(token.claims.get("aud"))
-        found = self._judge(token, checks, now)
-        # Waiting is only for tokens that nobody takes yet: nobody's slow provider holds up another's callers.
-        if isinstance(found, Refusal) and found.reason in _KEYS and await self._fresher_keys(token, checks, found):
-            latest = self._by_issuer.get(token.issuer)
-            checks = () if latest is None else latest.of(token.claims.get("aud"))
-            found = self._judge(token, checks, now)
-        self._remember(text, found, now)
+    def _known(self, digest: bytes, now: float) -> Verified | Refusal | None:
+        result = self._results.get(digest)
+        # The lower bounds are for a clock that was set back.
+        if result is not None and result.until - 2 * MAX_SECONDS < now < result.until:
+            return result.verified
+        refused = self._refused.get(digest)
+        if refused is not None and refused.until - MAX_SECONDS < now < refused.until:
+            return refused.refusal
+        return None
+
+    async def _by_keys(self, text: str, digest: bytes, now: float, among: Collection[str] | None) -> Verified | Refusal:
+        token = parse(text)
+        if isinstance(token, Refusal):
+            return token
+        found = self._judge(token, self._checks(token), now)
+        if isinstance(found, Refusal) or not _settles(found.verified, among):
+            # Waiting is only for those that matter: nobody's slow provider holds up another's callers.
+            mine = self._checks(token, among)
+            theirs = self._judge(token, mine, now)
+            if isinstance(theirs, Refusal) and await self._fresher_keys(token, mine, theirs):
+                found = self._judge(token, self._checks(token), now)
+                theirs = self._judge(token, self._checks(token, among), now)
+            if isinstance(theirs, Refusal) and theirs.retry_after:
+                return theirs
+        self._remember(digest, found, now)
         return found if isinstance(found, Refusal) else found.verified
 
-    def _judge(self, token: Token, checks: tuple[Check, ...], now: float) -> _Result | Refusal:
+    def _checks(self, token: Token, among: Collection[str] | None = None) -> tuple[Check, ...] | None:
+        """Those of the providers in `among` that the token may pass; None when nobody claims its issuer."""
+        issuer = self._by_issuer.get(token.issuer)
+        if issuer is None:
+            return None
+        checks = issuer.of(token.claims.get("aud"))
+        return tuple(check for check in checks if not check.names.isdisjoint(among)) if among else checks
+
+    def _judge(self, token: Token, checks: tuple[Check, ...] | None, now: float) -> _Result | Refusal:
         """By the keys that are here. Each key verifies the signature once, whoever publishes it."""
-        verified: dict[bytes, bool] = {}
+        if checks is None:
+            return refusal.WRONG_ISSUER
+        signed: dict[bytes, bool] = {}
         times: dict[float, tuple[Refusal | None, float]] = {}
         held: list[Check] = []
         refusals = [refusal.WRONG_AUDIENCE] if not checks else []
@@ -180,7 +208,7 @@ class Tokens:
                     holds_until(token.claims, check.skew, now),
                 )
             outdated, moment = times[check.skew]
-            refused = check_signature(token, check.algorithms, keys, verified) or outdated
+            refused = check_signature(token, check.algorithms, keys, signed) or outdated
             refused = refused or check_holder(token.claims, check.provider)
             until = min(until, moment, now + left)
             if refused is None:
@@ -191,7 +219,8 @@ class Tokens:
             return to_tell(refusals)
         accepted = held[0].names if len(held) == 1 else frozenset().union(*(check.names for check in held))
         subject = subject_of(token.claims)
-        return _Result(Verified(TokenKind.JWT, token.issuer, subject, token.claims, accepted), until)
+        verified = Verified(TokenKind.JWT, token.issuer, subject, token.claims, accepted)
+        return _Result(verified, until, len(token.signing_input))
 
     def _keys(self, check: Check) -> tuple[KeySet | Refusal, float]:
         """The keys, and for how many seconds they may still be used; or why there are none."""
@@ -203,8 +232,10 @@ class Tokens:
         left = check.max_key_age - followed.age
         return (followed.keys, left) if left > 0 else (refusal.keys_too_old(followed.age), 0.0)
 
-    async def _fresher_keys(self, token: Token, checks: tuple[Check, ...], found: Refusal) -> bool:
+    async def _fresher_keys(self, token: Token, checks: tuple[Check, ...] | None, found: Refusal) -> bool:
         """Wait, within bounds, for keys that may verify the token after all. False: nothing was waited for."""
+        if checks is None or found.reason not in _KEYS:
+            return False
         waited = False
         sources = {check.source for check in checks if check.fixed is None and token.algorithm in check.algorithms}
         for followed in filter(None, map(self.key_sets.of, sorted(sources, key=_order))):
@@ -217,14 +248,19 @@ class Tokens:
                 waited = True
         return waited
 
-    def _remember(self, text: str, found: _Result | Refusal, now: float) -> None:
+    def _remember(self, digest: bytes, found: _Result | Refusal, now: float) -> None:
         if isinstance(found, _Result):
-            self._results.put(self._digest(text), found, len(text))
+            self._results.put(digest, found, found.weight)
         elif found.reason in _SETTLED:
-            self._refused.put(self._digest(text), _Refused(found, now + REFUSED_SECONDS), 1)
+            self._refused.put(digest, _Refused(found, now + REFUSED_SECONDS), 1)
 
     def _digest(self, token: str) -> bytes:
         return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret).digest()
+
+
+def _settles(found: Verified | Refusal, among: Collection[str] | None) -> bool:
+    """Whether what is known says all there is to say by keys: a refusal that is remembered is everybody's."""
+    return isinstance(found, Refusal) or not among or not found.accepted.isdisjoint(among)
 
 
 def _order(source: KeySource) -> tuple[str, str]:
