@@ -7,15 +7,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from tidegate_dataplane.engine.authorize import Subject
+from tidegate_dataplane.engine.claimed import consumer_on
 from tidegate_dataplane.engine.remedies.advice import Advice, Side
 from tidegate_dataplane.engine.remedies.candidate import Candidate, by_edit
 from tidegate_dataplane.engine.remedies.whatif import Situation, WhatIf, put
+from tidegate_dataplane.engine.risk import request_id
 from tidegate_dataplane.runtime.objects import NOBODY, Route
 from tidegate_dataplane.snapshot.entries import (
     Attachment,
     AuthenticationEntry,
     ConsumerEntry,
     Effect,
+    GrantEntry,
     Method,
     NetworkEntry,
     PolicyEntry,
@@ -82,6 +86,8 @@ def changes_of_policies(situation: Situation, route: Route, policies: list[Polic
     entry = situation.objects.get((RouteEntry, route.key), route.entry)
     if isinstance(entry, RouteEntry):
         yield from _route(situation, entry)
+        if any(policy.risk is not None and policy.risk.approval is not None for policy in policies):
+            yield _approved(situation, route, entry)
         if not any(policy.authentication is not None for policy in policies):
             yield _first_gate(situation, entry)
     for policy in policies:
@@ -112,6 +118,16 @@ def _subscribed(situation: Situation, entry: RouteEntry, consumer: str) -> Candi
         f"subscribe AIConsumer {consumer} to {route} (AISubscription, plan {plan}), and have it approved (AIApproval)"
     )
     return Candidate(Advice(Side.CONSUMER, text, route, "subscription"), put(situation, more))
+
+
+def _approved(situation: Situation, route: Route, entry: RouteEntry) -> Candidate:
+    """What an approver's consent to this one call does."""
+    identity = situation.identity
+    subject = Subject(situation.call, route, consumer_on(route.guard, identity), identity, situation.now)
+    request = request_id(subject)
+    grant = GrantEntry(f"{entry.source.namespace}/approval", request, int(situation.now) + 3_600)
+    text = f"have this call approved (AIApproval in {entry.source.namespace} for the request {request})"
+    return by_edit(situation, replace(entry, grants=(*entry.grants, grant)), text, "risk")
 
 
 def _first_gate(situation: Situation, entry: RouteEntry) -> Candidate:
