@@ -56,6 +56,8 @@ class WhatIf:
         self.evaluations = 0
         self._slices: dict[str, _Slice] = {}
         self._policies: dict[str, PolicyEntry] | None = None
+        # The same changes are often tried at many times of day, one after the other.
+        self._last: tuple[str, Mapping[Name, Changed], Runtime] | None = None
 
     def decide(self, situation: Situation, trace: list[Step] | None = None) -> Decision:
         """What the data plane would decide."""
@@ -90,13 +92,16 @@ class WhatIf:
         route = self.route_of(situation)
         if route is None:
             return self.runtime
+        last = self._last
+        if last is not None and last[0] == route.key and last[1] is situation.objects:
+            return last[2]
         base = self._slices.get(route.key)
         if base is None:
             base = self._slices[route.key] = self._slice(route)
         objects = _with(base.objects, situation.objects)
         changed = build(_index(base.runtime.index, self.evaluations), {_OBJECTS: objects}, base.runtime)
         # Everything that no object of ours touches is the true world's: the table of routes before all.
-        return replace(
+        runtime = replace(
             self.runtime,
             policies=changed.policies,
             consumers=changed.consumers,
@@ -104,6 +109,8 @@ class WhatIf:
             plans={},
             listings={},
         )
+        self._last = (route.key, situation.objects, runtime)
+        return runtime
 
     def _slice(self, route: Route) -> _Slice:
         entry = route.entry
