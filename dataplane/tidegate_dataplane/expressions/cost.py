@@ -30,14 +30,23 @@ MACRO: Final = 3
 COPYING: Final = frozenset({"map", "filter"})
 WALKING: Final = frozenset({"in", "contains"})
 COMPARING: Final = frozenset({"==", "!="})
+_PATTERN: Final = 20
+_LETTER: Final = 10
 _CLASS: Final = 3_400
+_CHOICE: Final = 50
+_ANY: Final = 150
 _REPEATED: Final = re.compile(r"\{\s*(\d+)\s*(?:,\s*(\d*)\s*)?\}")
+_CODE_POINT: Final = re.compile(r"\\[xuU]\{[^}]*\}")
 _UNICODE: Final = re.compile(r"\\[wWdDsSpPbB]")
+_WIDE: Final = re.compile(r"\.|\[\^|\[:\^")
 
 
 def pattern_cost(pattern: str) -> int:
     """Units of compiling and matching a regular expression."""
-    cost = 20 + 10 * len(pattern) + _CLASS * len(_UNICODE.findall(pattern))
+    pattern = _CODE_POINT.sub("x", pattern)
+    cost = _PATTERN + _LETTER * len(pattern)
+    cost += _CLASS * len(_UNICODE.findall(pattern)) + _ANY * len(_WIDE.findall(pattern))
+    cost += _CHOICE * sum(map(pattern.count, "?*+"))
     for least, most in _REPEATED.findall(pattern):
         cost *= max(int(least), int(most or 0), 1)
     return cost

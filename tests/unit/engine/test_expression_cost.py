@@ -57,6 +57,9 @@ RULES: dict[str, Callable[[int], str]] = {
     "patterns": lambda parts: joined("token.claims.s.matches('a+c')", parts, " || "),
     "patterns in a macro": lambda parts: in_macro("g.matches('^a')", parts, " || "),
     "classes": lambda parts: "token.claims.s.matches(r'" + r"\w" * parts + "c')",
+    "any sign": lambda parts: f"token.claims.s.matches('{'.' * parts}c')",
+    "any sign or none": lambda parts: f"token.claims.s.matches('{'.?' * parts}c')",
+    "choices": lambda parts: f"token.claims.s.matches('{'a?' * parts}c')",
     "repeated": lambda parts: f"token.claims.s.matches('(ab|a|b){{1,{parts}}}c')",
     "repeated in repeated": lambda parts: f"token.claims.s.matches('((a|b){{1,{parts}}}a){{1,{parts}}}c')",
     "time zones": lambda parts: joined("now.getHours('Europe/Berlin') == 99", parts, " || "),
@@ -137,6 +140,7 @@ def test_what_may_cost_too_much_is_refused_with_a_way_out(text: str) -> None:
         "consumer.roles.exists(r, r.matches('^ai-'))",
         "request.model.matches('^gpt-4o(-mini)?(-2024-[0-9]{2}-[0-9]{2})?$')",
         r"request.headers['x-project'].matches(r'^p-\d+$')",
+        r"request.model.matches(r'^[a-z0-9.-]+/(gpt|llama)-.*$') && !request.path.matches(r'\x{100}|[^a-z0-9/_.-]')",
         "token.claims.groups.all(g, g in ['a', 'b', 'c']) && consumer.roles.exists(r, r in token.claims.groups)",
     ],
 )
