@@ -8,8 +8,14 @@ from tidegate_operator.compile.consumer_keys import SettledConsumers, settle_con
 from tidegate_operator.compile.forms import Forms, Past
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo, ResolvedConsumer
-from tidegate_operator.compile.secret_values import KeySources, key_inputs, resolve_consumer
-from tidegate_operator.world import ObjectKey
+from tidegate_operator.compile.secret_values import (
+    KeySources,
+    changed_secrets,
+    key_inputs,
+    resolve_consumer,
+    secrets_of,
+)
+from tidegate_operator.world import ObjectKey, SecretKey
 
 
 def lower_consumers(
@@ -26,10 +32,11 @@ def lower_consumers(
     generating: list[ObjectKey] = []
     unresolved = out.unresolved
     former, claims = memo.consumers, memo.key_claims
+    changed = changed_secrets(memo.key_sources, sources)
     remaining = len(former)
     for key, content in forms.consumers.items():
         before = consumer = former.get(key)
-        if consumer is None or consumer.content is not content or consumer.inputs:
+        if consumer is None or consumer.content is not content or _may_differ(consumer, changed):
             consumer = _resolve(content, sources, consumer)
             if before is None or before.entry is not consumer.entry:
                 claims.replace(before.entry if before is not None else None, consumer.entry)
@@ -43,7 +50,7 @@ def lower_consumers(
     if remaining:
         for key in former.keys() - resolved.keys():
             claims.replace(former[key].entry, None)
-    memo.consumers = resolved
+    memo.consumers, memo.key_sources = resolved, sources
     settled = _settle(candidates, sources, past) if claims.rivals else SettledConsumers(candidates, {})
     out.note_conflicts(settled.errors, judged)
     out.entries.update(settled.entries)
@@ -54,6 +61,10 @@ def lower_consumers(
     out.generating = tuple(settled.entries[key] for key in generating)
 
 
+def _may_differ(consumer: ResolvedConsumer, changed: frozenset[SecretKey] | None) -> bool:
+    return bool(consumer.secrets) and (changed is None or not changed.isdisjoint(consumer.secrets))
+
+
 def _resolve(content: ConsumerEntry, sources: KeySources, known: ResolvedConsumer | None) -> ResolvedConsumer:
     inputs = key_inputs(content, sources)
     if known is not None and known.content is content and known.inputs == inputs:
@@ -61,7 +72,8 @@ def _resolve(content: ConsumerEntry, sources: KeySources, known: ResolvedConsume
     entry, findings = resolve_consumer(content, sources) if inputs else (content, ())
     if known is not None and known.entry == entry:
         entry = known.entry
-    return ResolvedConsumer(content, inputs, entry, findings, any(item.generate is not None for item in content.keys))
+    generates = any(item.generate is not None for item in content.keys)
+    return ResolvedConsumer(content, inputs, entry, findings, generates, secrets_of(content))
 
 
 def _settle(candidates: dict[ObjectKey, ConsumerEntry], sources: KeySources, past: Past) -> SettledConsumers:

@@ -24,10 +24,10 @@ from tidegate_operator.compile.consumer_keys import KeyClaims
 from tidegate_operator.compile.list_content import ListContent
 from tidegate_operator.compile.list_shards import ListShardEncoder
 from tidegate_operator.compile.resolve import Absence, Backends, Resolution
-from tidegate_operator.compile.secret_values import KeyInputs
+from tidegate_operator.compile.secret_values import KeyInputs, KeySources
 from tidegate_operator.compile.subscriptions import RouteGrants, SubscriptionMemo
 from tidegate_operator.verdicts import Finding, Verdict
-from tidegate_operator.world import Facts, ObjectKey
+from tidegate_operator.world import Facts, ObjectKey, SecretKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class ResolvedConsumer:
     entry: ConsumerEntry
     unresolved: tuple[Finding, ...]
     generates: bool
+    secrets: frozenset[SecretKey]
 
     def __repr__(self) -> str:
         return f"ResolvedConsumer({self.content.source.key})"
@@ -90,6 +91,7 @@ class Memo:
         self.routes: Mapping[ObjectKey, LoweredRoute] = {}
         self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}
         self.key_claims = KeyClaims()
+        self.key_sources: KeySources | None = None
         self.subscriptions = SubscriptionMemo()
         # Of subscriptions: without and with what is said of their approval.
         self.verdicts: Mapping[ObjectKey, tuple[Verdict, Verdict]] = {}

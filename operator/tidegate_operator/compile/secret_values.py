@@ -47,6 +47,25 @@ class KeySources:
     issues_keys: bool
 
 
+def changed_secrets(former: KeySources | None, now: KeySources) -> frozenset[SecretKey] | None:
+    """The Secrets that may hold something else than before; None: all of them may.
+
+    The data of a Secret that did not change is the same Python object.
+    """
+    if former is None or former.unissued != now.unissued or former.issues_keys != now.issues_keys:
+        return None
+    old, new = former.secrets, now.secrets
+    changed = {key for key, data in new.items() if old.get(key) is not data}
+    changed.update(old.keys() - new.keys())
+    return frozenset(changed)
+
+
+def secrets_of(content: ConsumerEntry) -> frozenset[SecretKey]:
+    """The Secrets that hold keys of a consumer."""
+    namespace = content.source.namespace
+    return frozenset(SecretKey(namespace, key.secret.name) for key in content.keys if key.secret is not None)
+
+
 # All that decides what a key stands for; to compare, never to show.
 KeyInputs = tuple[object, ...]
 
