@@ -28,6 +28,7 @@ from tidegate_dataplane.engine.decision import methods_of
 from tidegate_dataplane.runtime import EMPTY, Runtime, build
 from tidegate_dataplane.snapshot.entries import (
     Effect,
+    Location,
     Method,
     Mode,
     Operation,
@@ -57,6 +58,8 @@ WHENS = (
     "consumer.team == 'red'",
     "request.headers['x-a'] == '1'",
     "now.getHours('Europe/Berlin') < 7 || request.bodyBytes > 500",
+    "backend.namespace == 'team-a'",
+    "backend.jurisdiction == 'EU' || request.headers['x-a'] == '1'",
 )
 POLICIES = tuple(f"team-a/p{number}" for number in range(4))
 QUOTAS = ("team-a/q0", "team-a/q1")
@@ -85,6 +88,7 @@ rules = st.builds(
     roles=some(ROLES),
     models=often((), some(CLAIMED_MODELS)),
     operations=often((), some(OPERATIONS)),
+    versions=often((), st.sampled_from((("1",), ("2", "3*"), ("*",)))),
     when=st.sampled_from(WHENS),
 )
 policies = st.builds(
@@ -146,7 +150,13 @@ same_key = st.builds(
 )
 consumers = own_keys | same_key
 quotas = st.builds(quota, st.sampled_from(QUOTAS), st.builds(limit, amount=st.integers(1, 9)))
-backends = st.builds(backend, st.sampled_from(BACKENDS), endpoint=st.sampled_from(("", "http://b.example.com")))
+backends = st.builds(
+    backend,
+    st.sampled_from(BACKENDS),
+    endpoint=st.sampled_from(("", "http://b.example.com")),
+    versions=st.sampled_from(({}, {"gpt-4": "1"}, {"gpt-4": "2", "gpt-4o": "30"})),
+    location=st.none() | st.builds(Location, jurisdiction=st.sampled_from(("EU", "US"))),
+)
 entries = st.one_of(routes, routes, policies, consumers, quotas, backends)
 calls = st.builds(
     call,
@@ -297,6 +307,7 @@ def essence(decision: Decision) -> tuple[Any, ...]:
         decision.rule,
         decision.shadow,
         decision.demands,
+        None if decision.tiers is None else [order[0].backend.key for tier in decision.tiers for order in tier.orders],
     )
 
 
