@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Final
 
 from tidegate_dataplane.authenticate.failures import FAILURE_CODES, FailureLimiter, too_many_failures
+from tidegate_dataplane.authenticate.jose import other_spelling
 from tidegate_dataplane.authenticate.refusal import Reason, Refusal
 from tidegate_dataplane.authenticate.tokens import Tokens
 from tidegate_dataplane.authenticate.verified import Verified
@@ -27,6 +28,7 @@ from tidegate_dataplane.snapshot.entries import Method, TokenKind
 from tidegate_dataplane.transport.certificate import ClientCertificate
 
 _REMEMBERED: Final = 16_384
+_MAX_BYTES: Final = 16 * 1024 * 1024  # of the tokens whose holders are remembered
 _NOT_SIGNED: Final = frozenset({Reason.MALFORMED, Reason.WRONG_ISSUER})
 _DOTS: Final = 2  # of a signed JWT in compact form (RFC 7515, section 3.1)
 _NONE: Final[frozenset[str]] = frozenset()
@@ -39,7 +41,10 @@ class Authenticator:
         self._tokens = tokens
         self._failures = failures
         self._behaviour = behaviour
-        self._identities: dict[int, tuple[Verified, Runtime, Identity | Denial]] = {}
+        # Of one Runtime only: what is kept for a former one would keep all of it.
+        self._runtime: Runtime | None = None
+        self._identities: dict[int, tuple[Verified, Identity | Denial]] = {}
+        self._bytes = 0
 
     def at_once(self, runtime: Runtime, exchange: Exchange, presented: Presented) -> Identity | Denial | None:
         """Who calls, or why it is refused; None when `by_token` must be asked."""
@@ -117,14 +122,22 @@ class Authenticator:
 
     def _holder(self, runtime: Runtime, bearer: str, verified: Verified) -> Identity | Denial:
         """The same token stands for the same consumer as long as the Runtime is the same."""
+        if runtime is not self._runtime:
+            self._forget(runtime)
         known = self._identities.get(id(verified))
-        if known is not None and known[0] is verified and known[1] is runtime:
-            return known[2]
+        if known is not None and known[0] is verified:
+            return known[1]
         identity = prove(runtime, None, _token_proof(bearer, verified), None)
-        if len(self._identities) >= _REMEMBERED:
-            self._identities.clear()
-        self._identities[id(verified)] = (verified, runtime, identity)
+        self._bytes += len(bearer)
+        if len(self._identities) >= _REMEMBERED or self._bytes > _MAX_BYTES:
+            self._forget(runtime)
+        self._identities[id(verified)] = (verified, identity)
         return identity
+
+    def _forget(self, runtime: Runtime) -> None:
+        self._identities.clear()
+        self._bytes = 0
+        self._runtime = runtime
 
     def _failed(self, denial: Denial, exchange: Exchange, presented: Presented) -> Denial:
         if denial.code in FAILURE_CODES and presented.all:
@@ -149,6 +162,7 @@ def _proof_of(certificate: ClientCertificate) -> CertificateProof:
 
 def _token_proof(bearer: str, verified: Verified) -> TokenProof:
     claims = dict(verified.claims)
+    other = other_spelling(bearer)
     return TokenProof(
         method=Method.JWT if verified.kind is TokenKind.JWT else Method.INTROSPECTION,
         issuer=verified.issuer if verified.kind is TokenKind.JWT else "",
@@ -161,8 +175,13 @@ def _token_proof(bearer: str, verified: Verified) -> TokenProof:
             "claims": claims,
         },
         accepted=verified.accepted,
-        digest=sha256(bearer.encode("utf-8", "surrogatepass")).digest()[:16],
+        digest=_digest(bearer),
+        twin=_digest(other) if other else b"",
     )
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def _text(value: object) -> str:

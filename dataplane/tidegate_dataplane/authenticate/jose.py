@@ -21,6 +21,14 @@ _PARTS: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+
 _TYPES: Final = frozenset({"jwt", "application/jwt", "at+jwt", "application/at+jwt"})
 
 
+# The orders of the curves P-256, P-384 and P-521 (SP 800-186, section 3.2.1), by the length of signatures on them.
+_ORDERS: Final = {
+    64: 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    96: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+    132: 2**521 - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7,
+}
+
+
 class Token(Struct, frozen=True, gc=False):
     """What a token says of itself, unverified. An empty `key_id` or `issuer` means that it says none."""
 
@@ -35,6 +43,27 @@ class Token(Struct, frozen=True, gc=False):
 def looks_like_jwt(text: str) -> bool:
     """Whether the text has the shape of a compact JWS: three parts in base64url."""
     return len(text) <= MAX_TOKEN_BYTES and _PARTS.fullmatch(text) is not None
+
+
+def other_spelling(text: str) -> str:
+    """The one other text that holds whenever an ECDSA-signed token does; "" for tokens that have none.
+
+    With (r, s) also (r, n - s) is a signature (SEC 1, section 4.1.4), and anybody can work that out: whoever keeps a
+    token out by its text must keep out both. Of Ed25519, whose signatures have a length of ECDSA's, the result is a
+    text that never holds.
+    """
+    signed, _, part = text.rpartition(".")
+    if not looks_like_jwt(text):
+        return ""
+    try:
+        signature = _decode(part)
+    except NotAnObject:
+        return ""
+    order, half = _ORDERS.get(len(signature), 0), len(signature) // 2
+    s = order - int.from_bytes(signature[half:], "big")
+    if not 0 < s < order:
+        return ""
+    return f"{signed}.{urlsafe_b64encode(signature[:half] + s.to_bytes(half, 'big')).rstrip(b'=').decode('ascii')}"
 
 
 def parse(text: str) -> Token | Refusal:

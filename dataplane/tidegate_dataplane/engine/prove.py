@@ -33,7 +33,8 @@ _BY_CERTIFICATE: Final = frozenset({Method.MTLS})
 
 class TokenProof(Struct, frozen=True, eq=False):
     """A token that the providers with the keys `accepted` take. `variables` are its members as expressions see them,
-    `digest` the first 16 bytes of its SHA-256. `issuer` is "" for one that was introspected."""
+    `digest` the first 16 bytes of its SHA-256, `twin` those of its other spelling, if it has one. `issuer` is "" for
+    one that was introspected."""
 
     method: Method
     issuer: str
@@ -41,6 +42,7 @@ class TokenProof(Struct, frozen=True, eq=False):
     variables: dict[str, object]
     accepted: frozenset[str]
     digest: bytes
+    twin: bytes = b""
 
 
 class CertificateProof(Struct, frozen=True, eq=False):
@@ -148,7 +150,7 @@ def _identity(proof: TokenProof, name: str, consumer: Consumer, vouchers: list[P
         consumer=consumer,
         methods=frozenset({proof.method}),
         names=(name,) if name else (),
-        digests=(proof.digest,),
+        digests=(proof.digest, proof.twin) if proof.twin else (proof.digest,),
         vouchers=frozenset(one.key for one in vouchers),
         claims=claims,
         token=proof.variables,
