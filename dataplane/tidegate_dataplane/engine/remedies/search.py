@@ -21,6 +21,7 @@ MAX_REMEDIES: Final = 3
 MAX_EVALUATIONS: Final = 600
 MAX_CHANGES: Final = 3
 _FRONTIER: Final = 12
+_PER_WEEK: Final = 200
 _SIDES: Final = tuple(Side)
 
 
@@ -41,9 +42,10 @@ def find_remedies(
 ) -> tuple[Found, ...]:
     """At most MAX_REMEDIES, the smallest first; none for a call that is let in, or when nothing that was tried helps.
 
-    `evaluations` bounds the work: about so many decisions are tried, twice (and a week of times besides).
+    `evaluations` bounds the work: about so many decisions are tried, twice (and one to four weeks of times besides).
     """
     whatif = WhatIf(runtime, observed)
+    whatif.weeks = 1 + evaluations // _PER_WEEK
     first = whatif.decide(situation)
     if first.denial is None:
         return ()
@@ -101,10 +103,11 @@ def _tries(whatif: WhatIf, situation: Situation, *, blunt: bool) -> Iterator[Can
 def _later(whatif: WhatIf, path: _Path, here: tuple[object, ...]) -> Found | _Path | None:
     """A time at which the call is let in, or at least gets further, where time matters.
 
-    Not counted: each try costs microseconds.
+    Counted by the week, for each try costs microseconds.
     """
-    if not _looks_at_time(whatif, path.situation):
+    if not whatif.weeks or not _looks_at_time(whatif, path.situation):
         return None
+    whatif.weeks -= 1
     before = whatif.evaluations
     further: _Path | None = None
     try:

@@ -48,12 +48,16 @@ class _Slice(Struct, frozen=True):
 
 
 class WhatIf:
-    """Decides in worlds that differ from that of `runtime`. One serves one question; `evaluations` counts."""
+    """Decides in worlds that differ from that of `runtime`. One serves one question.
+
+    `evaluations` counts the decisions; `weeks` is how often all times of a week may still be tried.
+    """
 
     def __init__(self, runtime: Runtime, observed: Observed) -> None:
         self.runtime = runtime
         self._observed = observed
         self.evaluations = 0
+        self.weeks = 1
         self._slices: dict[str, _Slice] = {}
         self._policies: dict[str, PolicyEntry] | None = None
         # The same changes are often tried at many times of day, one after the other.
