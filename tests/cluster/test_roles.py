@@ -11,7 +11,7 @@ from cluster.harness.gateway import DATA_PLANE_ACCOUNT, OPERATOR_ACCOUNT
 from cluster.harness.install import SYSTEM_NAMESPACE
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-_GROUPS = {"airoutes": "tidegate.dev", "aiconsumers": "tidegate.dev", "aipolicies": "tidegate.dev"}
+_GROUPS = dict.fromkeys(("airoutes", "aiconsumers", "aipolicies", "aisubscriptions", "aiapprovals"), "tidegate.dev")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,11 @@ _GROUPS = {"airoutes": "tidegate.dev", "aiconsumers": "tidegate.dev", "aipolicie
         (OPERATOR_ACCOUNT, "list", "airoutes", True, True),
         (OPERATOR_ACCOUNT, "patch", "airoutes", False, False),
         (OPERATOR_ACCOUNT, "delete", "aipolicies", False, False),
+        (OPERATOR_ACCOUNT, "list", "aisubscriptions", True, True),
+        (OPERATOR_ACCOUNT, "list", "aiapprovals", True, True),
+        (OPERATOR_ACCOUNT, "create", "aiapprovals", False, False),
+        (OPERATOR_ACCOUNT, "patch", "aisubscriptions", False, False),
+        (DATA_PLANE_ACCOUNT, "list", "aiapprovals", False, False),
         (OPERATOR_ACCOUNT, "list", "pods", False, False),
     ],
 )

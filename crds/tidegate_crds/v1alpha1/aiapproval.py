@@ -38,6 +38,7 @@ class AIApprovalSpec(Shape):
         CelRule(
             "!has(self.request) || has(self.notAfter)",
             "spec.notAfter: is required with request, at most 7 days after the approval is created",
+            ".notAfter",
         ),
     )
 

@@ -1,5 +1,6 @@
 """What `tidegate serve` shows: the objects with their conditions, a line to paste, and the effect of every edit."""
 
+import time
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidegate_operator.cli.sample_call import KEY_VARIABLE, SampleCall
+from tidegate_operator.conditions import approval_reason
 from tidegate_operator.embedded import Revision
 from tidegate_operator.offline.judge import schema_problems
 from tidegate_operator.problems import Problem, Severity
@@ -142,8 +144,15 @@ def _condition(findings: tuple[Finding, ...]) -> Text:
 def _ready(verdict: Verdict) -> Text:
     if not verdict.placed:
         return Text("not placed here", "dim")
-    good = verdict.accepted and verdict.resolved
-    return Text("True", "green") if good else Text("False", "red")
+    if not (verdict.accepted and verdict.resolved):
+        return Text("False", "red")
+    word = _approval(verdict)
+    return Text("True", "green") if word in ("", "Approved") else Text(word, "yellow")
+
+
+def _approval(verdict: Verdict) -> str:
+    """What became of a subscription by now; "" for other kinds."""
+    return approval_reason(verdict.approval, time.time()).value if verdict.approval is not None else ""
 
 
 def _changes(before: Mapping[ObjectKey, Verdict], after: Mapping[ObjectKey, Verdict]) -> Iterable[str]:
@@ -156,6 +165,8 @@ def _changes(before: Mapping[ObjectKey, Verdict], after: Mapping[ObjectKey, Verd
         elif (new.generation, new.served_generation) != (old.generation, old.served_generation):
             stays = "" if new.accepted else f": not accepted, {_in_force(new)}"
             yield f"~ {key} generation {new.generation}{stays}"
+        elif _approval(new) != _approval(old):
+            yield f"~ {key} {_approval(new)}"
 
 
 def _in_force(verdict: Verdict) -> str:
