@@ -12,7 +12,7 @@ from typing import Final
 
 from tidegate_dataplane.authenticate.failures import FAILURE_CODES, FailureLimiter, too_many_failures
 from tidegate_dataplane.authenticate.jose import other_spelling
-from tidegate_dataplane.authenticate.refusal import Reason, Refusal
+from tidegate_dataplane.authenticate.refusal import BY_KEYS, Reason, Refusal
 from tidegate_dataplane.authenticate.tokens import Tokens
 from tidegate_dataplane.authenticate.verified import Verified
 from tidegate_dataplane.behaviour import Behaviour
@@ -84,8 +84,11 @@ class Authenticator:
         found = self._who(runtime, exchange, presented, result)
         if isinstance(found, Identity):
             return found
-        others = isinstance(result, Verified) or runtime.providers.introspecting
-        return None if others else self._failed(found, exchange, presented)
+        if isinstance(result, Verified) or runtime.providers.introspecting:
+            return None
+        # A refusal that is remembered no other key can change.
+        open = result.reason in BY_KEYS and self._tokens.cached(presented.bearer, exchange.arrived) is None
+        return None if open else self._failed(found, exchange, presented)
 
     def _with_all(self, runtime: Runtime, exchange: Exchange, presented: Presented) -> Identity | Denial | None:
         bearer, now = presented.bearer, exchange.arrived

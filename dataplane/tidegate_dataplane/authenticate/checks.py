@@ -35,10 +35,12 @@ class Check(Struct, frozen=True, eq=False):
 
 
 class IssuerChecks(Struct, frozen=True, eq=False):
-    """All checks of one issuer, by the audience that they want; `open` are those that want none."""
+    """All checks of one issuer, by the audience that they want; `open` are those that want none. `names` are the keys
+    of all their providers."""
 
     by_audience: Mapping[str, tuple[Check, ...]]
     open: tuple[Check, ...]
+    names: frozenset[str]
 
     def of(self, audience: object) -> tuple[Check, ...]:
         """The checks that a token with this aud may pass (RFC 7519, section 4.1.3: a string, or a list of them)."""
@@ -71,6 +73,7 @@ def checks_of(providers: Mapping[str, TokenProviderEntry]) -> dict[str, IssuerCh
         issuer: IssuerChecks(
             by_audience={audience: tuple(checks) for audience, checks in by_audience.items() if audience != _ANY},
             open=tuple(by_audience.get(_ANY, ())),
+            names=frozenset(name for checks in by_audience.values() for check in checks for name in check.names),
         )
         for issuer, by_audience in found.items()
     }

@@ -26,6 +26,9 @@ class Reason(StrEnum):
     NO_SUBJECT = "no subject"
 
 
+BY_KEYS: Final = frozenset({Reason.PROVIDER_UNAVAILABLE, Reason.KEYS_TOO_OLD, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE})
+"""Other keys than those that are here might have said something else: perhaps waiting for them helps."""
+
 RANK: Final = {reason: place for place, reason in enumerate(Reason)}
 
 

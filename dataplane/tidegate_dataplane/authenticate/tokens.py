@@ -23,7 +23,7 @@ from tidegate_dataplane.authenticate.jose import MAX_TOKEN_BYTES, Token, parse
 from tidegate_dataplane.authenticate.keys import KeySet
 from tidegate_dataplane.authenticate.keysets import FollowedKeys, KeySets
 from tidegate_dataplane.authenticate.recent import Recent
-from tidegate_dataplane.authenticate.refusal import Reason, Refusal, to_tell
+from tidegate_dataplane.authenticate.refusal import BY_KEYS, Reason, Refusal, to_tell
 from tidegate_dataplane.authenticate.verification import (
     check_holder,
     check_signature,
@@ -54,9 +54,6 @@ _SETTLED: Final = frozenset(
         Reason.NO_SUBJECT,
     }
 )
-
-# Other keys than those that are here might have said something else.
-_KEYS: Final = frozenset({Reason.PROVIDER_UNAVAILABLE, Reason.KEYS_TOO_OLD, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE})
 
 # What has no signature that anybody here could verify.
 _NOT_SIGNED: Final = frozenset({Reason.MALFORMED, Reason.WRONG_ISSUER})
@@ -125,10 +122,10 @@ class Tokens:
     async def verify(self, token: str, now: float, among: Collection[str] | None = None) -> Verified | Refusal:
         """Who vouches for `token` at `now` (seconds since the epoch), or why it is refused. Never raises.
 
-        `among` are the keys of the providers that matter, those of a route. Nothing else is waited for, and nobody
-        else is shown the token; the refusal is theirs. The result may still be one that others vouch for alone. Empty:
-        no introspection. None: all matter, and a server is asked about a signed token only when nobody claims its
-        issuer.
+        `among` are the keys of the providers that matter, those of a route: only their keys are waited for, only their
+        servers are shown the token, and the refusal is theirs; a result may still be one that others alone vouch for.
+        Empty: what is known now, without waiting. None: all matter, and servers are asked about a signed token only
+        when nobody claims its issuer.
         """
         digest = self._digest(token)
         found = self._known(digest, now)
@@ -164,32 +161,45 @@ class Tokens:
         token = parse(text)
         if isinstance(token, Refusal):
             return token
-        found = self._judge(token, self._checks(token), now)
-        if isinstance(found, Refusal) or not _settles(found.verified, among):
-            # Waiting is only for those that matter: nobody's slow provider holds up another's callers.
-            mine = self._checks(token, among)
-            theirs = self._judge(token, mine, now)
-            if isinstance(theirs, Refusal) and await self._fresher_keys(token, mine, theirs):
-                found = self._judge(token, self._checks(token), now)
-                theirs = self._judge(token, self._checks(token, among), now)
-            if isinstance(theirs, Refusal) and theirs.retry_after:
-                return theirs
+        signed: dict[bytes, bool] = {}
+        found = self._judge(token, self._checks(token), now, signed)
+        if isinstance(found, _Result) and _settles(found.verified, among):
+            self._remember(digest, found, now)
+            return found.verified
+        if among is not None and not among:
+            if not (isinstance(found, Refusal) and found.reason in BY_KEYS and self._incomplete(token)):
+                self._remember(digest, found, now)
+            return found if isinstance(found, Refusal) else found.verified
+        mine = self._checks(token, among)
+        theirs = self._judge(token, mine, now, signed) if among else found
+        if isinstance(theirs, Refusal) and await self._fresher_keys(token, mine, theirs):
+            found = self._judge(token, self._checks(token), now, signed)
+            theirs = self._judge(token, self._checks(token, among), now, signed) if among else found
         self._remember(digest, found, now)
+        if isinstance(theirs, Refusal) and (isinstance(found, Refusal) or theirs.retry_after):
+            return theirs
         return found if isinstance(found, Refusal) else found.verified
 
     def _checks(self, token: Token, among: Collection[str] | None = None) -> tuple[Check, ...] | None:
-        """Those of the providers in `among` that the token may pass; None when nobody claims its issuer."""
+        """Those of the providers in `among` that the token may pass; None when none of these claims its issuer."""
         issuer = self._by_issuer.get(token.issuer)
-        if issuer is None:
+        if issuer is None or (among and issuer.names.isdisjoint(among)):
             return None
         checks = issuer.of(token.claims.get("aud"))
         return tuple(check for check in checks if not check.names.isdisjoint(among)) if among else checks
 
-    def _judge(self, token: Token, checks: tuple[Check, ...] | None, now: float) -> _Result | Refusal:
-        """By the keys that are here. Each key verifies the signature once, whoever publishes it."""
+    def _incomplete(self, token: Token) -> bool:
+        """Whether keys that are not here yet might verify the token."""
+        followed = [self.key_sets.of(check.source) for check in self._checks(token) or () if check.fixed is None]
+        return any(keys is not None and (keys.keys is None or _lacks_key(keys, token)) for keys in followed)
+
+    def _judge(
+        self, token: Token, checks: tuple[Check, ...] | None, now: float, signed: dict[bytes, bool]
+    ) -> _Result | Refusal:
+        """By the keys that are here. Each key verifies the signature once, whoever publishes it: `signed` remembers,
+        by the fingerprint of each key, whether it signed the token."""
         if checks is None:
             return refusal.WRONG_ISSUER
-        signed: dict[bytes, bool] = {}
         times: dict[float, tuple[Refusal | None, float]] = {}
         held: list[Check] = []
         refusals = [refusal.WRONG_AUDIENCE] if not checks else []
@@ -234,7 +244,7 @@ class Tokens:
 
     async def _fresher_keys(self, token: Token, checks: tuple[Check, ...] | None, found: Refusal) -> bool:
         """Wait, within bounds, for keys that may verify the token after all. False: nothing was waited for."""
-        if checks is None or found.reason not in _KEYS:
+        if checks is None or found.reason not in BY_KEYS:
             return False
         waited = False
         sources = {check.source for check in checks if check.fixed is None and token.algorithm in check.algorithms}

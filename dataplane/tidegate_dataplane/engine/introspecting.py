@@ -26,5 +26,10 @@ def asked_instead(runtime: Runtime, call: Call, identity: Identity) -> frozenset
 
 
 def asked_by_all(runtime: Runtime) -> frozenset[str]:
-    """Keys of the gateway's own providers, for a request that is meant for no route in particular."""
-    return frozenset(provider.key for provider in runtime.providers.introspecting if provider.everywhere)
+    """For a request that is meant for no route in particular: keys of those who verify signatures, and who learn no
+    token by it, and of the gateway's own introspection."""
+    return frozenset(
+        key
+        for key, provider in runtime.providers.by_key.items()
+        if provider.method is Method.JWT or provider.everywhere
+    )
