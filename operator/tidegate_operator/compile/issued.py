@@ -7,6 +7,7 @@ also says that the key is ours: a key without it was put there by somebody else 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from tidegate_operator.compile.timestamps import parse_timestamp
 
@@ -44,10 +45,16 @@ def read_issued(data: Mapping[str, bytes], key: str) -> IssuedKey:
     current, previous = (_stripped(value) for value in (current, previous))
     if moment is None:
         return IssuedKey(current, previous, None, Fault.FOREIGN if current is not None else None)
+    issued_at = _moment(moment)
+    return IssuedKey(current, previous, issued_at, Fault.UNREADABLE if issued_at is None else None)
+
+
+@lru_cache(maxsize=65_536)
+def _moment(text: bytes) -> int | None:
     try:
-        return IssuedKey(current, previous, parse_timestamp(moment.decode("ascii").strip()))
+        return parse_timestamp(text.decode("ascii").strip())
     except ValueError:
-        return IssuedKey(current, previous, None, Fault.UNREADABLE)
+        return None
 
 
 def _stripped(value: bytes | None) -> bytes | None:

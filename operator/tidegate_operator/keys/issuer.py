@@ -32,6 +32,7 @@ FIELD_MANAGER = "tidegate-key-issuer"
 CONCURRENCY = 4
 RETRY_SECONDS = (1, 2, 5, 10, 30, 60, 300)
 TOLD_ATTEMPTS = 3
+PAUSE_SHARE = 5.0
 # The wall clock may be set while this waits for a time of it.
 LONGEST_WAIT_SECONDS = 60.0
 # A plan for more consumers than this is made in a thread.
@@ -83,6 +84,7 @@ class KeyIssuer:
         self._consumers: tuple[ConsumerEntry, ...] | None = None
         self._wakeup = asyncio.Event()
         self._troubles: dict[SecretKey, _Trouble] = {}
+        self._planning = 0.0
 
     def published(self, consumers: tuple[ConsumerEntry, ...]) -> None:
         """Take the consumers in force that have keys to be generated."""
@@ -114,6 +116,8 @@ class KeyIssuer:
             except Exception:  # noqa: BLE001 - keys that cannot be made must not end the operator
                 _log.exception("generating keys failed unexpectedly and will be tried again")
                 wait = RETRY_SECONDS[-1]
+            # Where ten thousand keys are generated, to look at them all takes half a second: not at every publication.
+            await asyncio.sleep(PAUSE_SHARE * self._planning)
 
     async def _look(self) -> float | None:
         """Do what is due; returns after how many seconds to look again (None: when something has changed)."""
@@ -143,9 +147,14 @@ class KeyIssuer:
 
     async def _plan(self, consumers: tuple[ConsumerEntry, ...]) -> Plan:
         secrets = self._store.secrets()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         if len(consumers) > OFFLOAD_CONSUMERS:
-            return await asyncio.to_thread(make_plan, consumers, secrets, self._now())
-        return make_plan(consumers, secrets, self._now())
+            plan = await asyncio.to_thread(make_plan, consumers, secrets, self._now())
+        else:
+            plan = make_plan(consumers, secrets, self._now())
+        self._planning = loop.time() - began
+        return plan
 
     def _report(self, plan: Plan, due: Mapping[SecretKey, Sequence[Action]]) -> None:
         faults = dict(plan.faults)

@@ -81,7 +81,7 @@ def make_plan(consumers: Iterable[ConsumerEntry], secrets: Secrets, now: float) 
                 continue
             key = ConsumerKey(consumer.source.namespace, consumer.source.name, entry.name)
             place = Place(SecretKey(key.namespace, entry.secret.name), entry.secret.key)
-            owner = _take(place, key, taken)
+            owner = taken.get(place) or _take(place, key, taken)
             if owner is not None:
                 faults[key] = f"{place} is generated for {owner} already: name another key, or another Secret"
                 continue
