@@ -63,6 +63,8 @@ _SUFFIXES = {
     Operation.CHAT: "chat/completions",
     Operation.COMPLETION: "completions",
     Operation.IMAGE: "images/generations",
+    Operation.MODERATION: "moderations",
+    Operation.FINE_TUNE: "fine_tuning/jobs",
 }
 
 
