@@ -5,7 +5,8 @@ A digest record has 16: the first half of the SHA-256 of a key. Equal sets of ad
 record covers is left out, neighbours that make up a network are one record. IPv4 and IPv6 never cover each other.
 """
 
-from collections.abc import Collection, Iterable
+from bisect import bisect_left
+from collections.abc import Iterable
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
@@ -16,7 +17,7 @@ IPV4: Final = bytes(10) + b"\xff\xff"
 IPV4_PREFIX: Final = 96
 _BITS: Final = 128
 _MAX_ADDRESS: Final = 64
-_Network = tuple[int, int]
+_SIZES: Final = tuple(1 << (_BITS - prefix) for prefix in range(_BITS + 1))
 
 
 @lru_cache(maxsize=8192)
@@ -62,11 +63,12 @@ def join_networks(records: Iterable[bytes]) -> bytes:
     """Address records of any order and number in their canonical form."""
     ordered = sorted(set(records))
     mapped = [record for record in ordered if record.startswith(IPV4) and record[16] >= IPV4_PREFIX]
-    if not mapped or len(mapped) == len(ordered):
-        return _merged(ordered, IPV4_PREFIX if mapped else 0)
-    others = [record for record in ordered if not (record.startswith(IPV4) and record[16] >= IPV4_PREFIX)]
-    joined = split_records(_merged(mapped, IPV4_PREFIX) + _merged(others, 0), ADDRESS_BYTES)
-    return b"".join(sorted(joined))
+    ipv4 = _merged(mapped, IPV4_PREFIX)
+    if len(mapped) == len(ordered):
+        return b"".join(ipv4)
+    ipv6 = _merged([record for record in ordered if not record.startswith(IPV4)] if mapped else ordered, 0)
+    at = bisect_left(ipv6, IPV4)
+    return b"".join((*ipv6[:at], *ipv4, *ipv6[at:]))
 
 
 def join_digests(records: Iterable[bytes]) -> bytes:
@@ -86,17 +88,23 @@ def _packed(text: str) -> bytes | None:
         return None
 
 
-def _merged(ordered: Collection[bytes], widest: int) -> bytes:
+def _merged(ordered: Iterable[bytes], widest: int) -> list[bytes]:
     """Sorted records of one family without what others cover, neighbours joined up to prefix length `widest`."""
-    kept: list[_Network] = []
-    end = -1
+    kept: list[bytes] = []
+    before, before_prefix, end = -1, -1, -1
     for record in ordered:
-        start, prefix = int.from_bytes(record[:16], "big"), record[16]
+        start, prefix = int.from_bytes(record, "big") >> 8, record[16]
         if start <= end:
             continue
-        # Each joining may make the neighbour of the one before.
-        while kept and prefix > widest and kept[-1] == (start ^ (1 << (_BITS - prefix)), prefix):
-            start, prefix = kept.pop()[0], prefix - 1
-        kept.append((start, prefix))
-        end = start + (1 << (_BITS - prefix)) - 1
-    return b"".join([start.to_bytes(16, "big") + bytes((prefix,)) for start, prefix in kept])
+        if prefix == before_prefix and start ^ before == _SIZES[prefix] and prefix > widest:
+            # Each joining may make the neighbour of the one before.
+            while kept and prefix > widest and _parsed(kept[-1]) == (start ^ _SIZES[prefix], prefix):
+                start, prefix = _parsed(kept.pop())[0], prefix - 1
+            record = start.to_bytes(16, "big") + bytes((prefix,))
+        kept.append(record)
+        before, before_prefix, end = start, prefix, start + _SIZES[prefix] - 1
+    return kept
+
+
+def _parsed(record: bytes) -> tuple[int, int]:
+    return int.from_bytes(record[:16], "big"), record[16]
