@@ -45,12 +45,17 @@ _DURATION_SECONDS: Final = {"getHours": 3600, "getMinutes": 60, "getSeconds": 1}
 
 
 def accessor(name: str) -> Callable[..., int]:
-    """The function `name` with and without a time zone; it takes the place of the library's own."""
+    """The function `name` with and without a time zone; it takes the place of the library's own.
+
+    It raises TypeError for what is neither a timestamp nor a duration.
+    """
     field = _FIELDS[name]
 
-    def read(at: datetime | timedelta, zone: str = "UTC") -> int:
+    def read(at: object, zone: str = "UTC") -> int:
         if isinstance(at, datetime):
             return field(at.astimezone(time_zone(zone)))
+        if not isinstance(at, timedelta):
+            raise TypeError(f"{name}() is of a timestamp, not of {type(at).__name__}")
         if name == "getMilliseconds":
             return at.microseconds // 1000
         return int(at.total_seconds() / _DURATION_SECONDS[name])

@@ -1,6 +1,5 @@
 """Compiling an expression into a Program, and evaluating it."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -30,8 +29,6 @@ from tidegate_dataplane.expressions.remembered import Results
 
 MAX_LENGTH: Final = 2048
 _UNSET: Final = object()
-# How the library says that a function, or one of ours, does not take a value of this type.
-_UNLIKE: Final = re.compile(r"Undefined|failed: TypeError").search
 # So many claims are tried in every combination of types; of more, all have one type at a time.
 _COMBINED: Final = 3
 
@@ -49,16 +46,18 @@ class Evaluation:
     Not for use by several threads at once: the values of the last call stay in its context.
     """
 
-    __slots__ = ("_clock", "_context", "_last", "_program", "_reads", "source", "variables")
+    __slots__ = ("_clock", "_context", "_faults", "_last", "_program", "_reads", "source", "variables")
 
     def __init__(self, source: str, references: References) -> None:
         self.source = source
         self.variables = frozenset(read.root for read in references.reads)
         self._program = _parse(references.text)
-        functions: dict[str, Any] = {name: accessor(name) for name in references.zoned}
+        functions: dict[str, Callable[..., object]] = {name: accessor(name) for name in references.zoned}
         if references.networks:
             functions[IN_NETWORK] = in_network
-        self._context = cel.Context(functions=functions)
+        self._faults: list[Exception] = []
+        ours = {name: _guarded(function, self._faults) for name, function in functions.items()}
+        self._context = cel.Context(functions=ours)
         self._reads = tuple(read for read in references.reads if read.root != NOW)
         self._clock = NOW in self.variables
         self._last: list[object] = [_UNSET] * (len(self._reads) + 1)
@@ -78,14 +77,20 @@ class Evaluation:
             last[place] = _UNSET  # should the value be refused
             self._give(read, value)
             last[place] = value
+        faults = self._faults
+        faults.clear()
         try:
-            return self._program.execute(context)
+            result = self._program.execute(context)
         except Exception as error:
-            raise EvaluationError(_explain(error)) from error
+            fault = faults[0] if faults else error
+            raise EvaluationError(_explain(fault)) from fault
         except BaseException as error:
             if not _is_panic(error):
                 raise
             raise EvaluationError("the CEL library failed") from error
+        if faults:
+            raise EvaluationError(_explain(faults[0])) from faults[0]
+        return result
 
     def _give(self, read: Read, value: Any) -> None:
         given = _given(read, value)
@@ -201,6 +206,20 @@ def _checked(text: str, roots: frozenset[str], limit: int) -> References:
     return references
 
 
+def _guarded(function: Callable[..., object], faults: list[Exception]) -> Callable[..., object]:
+    """The same, but that it notes what goes wrong: what a function raises, the library writes to the log, and callers
+    choose what it is given. An evaluation with a fault has no value, whatever it comes to."""
+
+    def call(*arguments: object) -> object:
+        try:
+            return function(*arguments)
+        except (TypeError, ValueError, OverflowError) as error:
+            faults.append(error)
+            return False
+
+    return call
+
+
 def _given(read: Read, value: Any) -> object:
     """What the library gets for a member; raises EvaluationError when that is too large."""
     if read.keys is not None:
@@ -246,7 +265,7 @@ def _try_out(references: References, evaluate: Callable[[Mapping[str, Any]], obj
             return
         except EvaluationError as error:
             cause = error.__cause__
-            if not (cause is None or isinstance(cause, TypeError) or _UNLIKE(str(cause))):
+            if not (cause is None or isinstance(cause, TypeError) or "Undefined" in str(cause)):
                 return
             if complaint is None or (cause is None and complaint.__cause__ is not None):
                 complaint = error
@@ -300,7 +319,6 @@ def _explain(error: Exception) -> str:
         return f"{name}() cannot be applied to values of these types"
     if text.startswith("No such overload"):
         return "an operator is applied to values of unlike types; convert with int(), double() or string()"
-    text = re.sub(r"^.*Python function call failed: (\w+: )?", "", text)
     return text.removesuffix(" Check function arguments and their types.")
 
 

@@ -152,6 +152,7 @@ def test_evaluates(text: str, value: bool) -> None:
         ("request.address.inNetwork(consumer.team)", "write a network in quotes"),
         ("inNetwork('10.0.0.0/8')", "write a network in quotes"),
         ("request.bodyBytes.inNetwork('10.0.0.0/8')", "an address is a string, not int"),
+        ("request.model.getHours('UTC') < 7", "getHours() is of a timestamp, not of str"),
         ("size(token.claims.groups)", "an int, not a bool"),
         ("token.claims.groups + 'x' == 1 - token.claims.groups", "unlike types"),
         ("request.model.matches(request.headers['x-a'])", "takes a pattern in quotes"),
@@ -212,6 +213,37 @@ def test_has_no_value_for_this_call(text: str) -> None:
 def test_what_is_no_address_is_told() -> None:
     with pytest.raises(EvaluationError, match=r"^'ai\.example\.com' is not an address"):
         compile_expression("request.host.inNetwork('10.0.0.0/8')").evaluate(variables())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "request.host.inNetwork('10.0.0.0/8') == false",
+        "!request.host.inNetwork('10.0.0.0/8')",
+        "request.host.inNetwork('10.0.0.0/8') || true",
+        "token.claims.groups.exists(g, !g.inNetwork('10.0.0.0/8'))",
+        "token.claims.realm_access.roles.all(r, r.getHours('Europe/Berlin') < 7)",
+    ],
+)
+def test_a_function_that_fails_leaves_no_value_whatever_comes_of_it_and_no_line_in_the_log(
+    text: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = compile_expression(text)
+    for _ in range(2):
+        with pytest.raises(EvaluationError):
+            program.evaluate(variables())
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+    good = variables()["request"] | {"host": "192.0.2.1"}
+    if "host" in text:
+        assert program.evaluate(variables(request=good)) is True
+
+
+def test_a_fault_does_not_outlive_its_evaluation() -> None:
+    program = compile_expression("request.host.inNetwork('10.0.0.0/8') && request.headers['x-none'] == 'a'")
+    with pytest.raises(EvaluationError):
+        program.evaluate(variables(request={"host": "nowhere", "headers": {}}))
+    assert program.evaluate(variables(request={"host": "10.0.0.1", "headers": {"x-none": "a"}}))
 
 
 def test_a_missing_key_is_named_with_the_way_out() -> None:
