@@ -82,8 +82,9 @@ class Evaluation:
         try:
             result = self._program.execute(context)
         except Exception as error:
-            fault = faults[0] if faults else error
-            raise EvaluationError(_explain(fault)) from fault
+            if faults:
+                raise EvaluationError(_explain(faults[0])) from faults[0]
+            raise EvaluationError(_explain(error)) from error
         except BaseException as error:
             if not _is_panic(error):
                 raise
