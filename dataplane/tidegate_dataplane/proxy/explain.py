@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Struct
 
 from tidegate_dataplane.engine.assume import assume
-from tidegate_dataplane.engine.attributes import SECRET_HEADERS
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.explain import Explanation, explain, explain_with_remedies
 from tidegate_dataplane.engine.path import LISTING, parse_path
@@ -125,7 +124,7 @@ def _call(question: ExplainQuestion, headers: Mapping[str, str], *, keys: tuple[
         base=base,
         operation=operation,
         model=question.model,
-        headers={name: value for name, value in headers.items() if name not in SECRET_HEADERS},
+        headers=headers,
         address=question.address or question.peer,
         keys=keys,
         body_bytes=question.body_bytes,
