@@ -23,6 +23,7 @@ class Reason(StrEnum):
     LIST_PARTLY_UNREADABLE = "ListPartlyUnreadable"
     LIST_UNREADABLE = "ListUnreadable"
     LIST_TOO_LARGE = "ListTooLarge"
+    TOO_LARGE = "TooLarge"
     CONSUMER_UNKNOWN = "ConsumerUnknown"
     PLAN_UNKNOWN = "PlanUnknown"
     SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"

@@ -1,11 +1,14 @@
 """Pass 'lower', last step: which shard an object lives in, and the bytes of every shard.
 
 An object's shard follows from its namespace and name and the number of objects alone, so one change rewrites one shard.
+Where a shard cannot be made small enough, objects are left out of it: of the namespace that fills it, the largest.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from tidegate_dataplane.snapshot.codec import MAX_DECOMPRESSED_BYTES, MAX_SHARD_BYTES, digest, encode_shard
 from tidegate_dataplane.snapshot.entries import (
@@ -19,8 +22,9 @@ from tidegate_dataplane.snapshot.entries import (
     Shard,
     SubscriptionEntry,
 )
-from tidegate_operator.compile.compiled import AnyEntry, CompileError, EncodedShard
-from tidegate_operator.world import ObjectKey
+from tidegate_operator.compile.compiled import AnyEntry, EncodedShard
+from tidegate_operator.compile.room import Piece, displaced
+from tidegate_operator.world import Kind, ObjectKey
 
 MAX_BUCKETS = 64
 _OBJECTS_PER_BUCKET = 200
@@ -42,6 +46,13 @@ def bucket_count(objects: int) -> int:
     return count
 
 
+class Fitted(NamedTuple):
+    """All non-empty shards, sorted by name, and the objects that found no room in them."""
+
+    shards: tuple[EncodedShard, ...]
+    left_out: tuple[ObjectKey, ...] = ()
+
+
 class ShardEncoder:
     """Encodes shards and remembers what it encoded: only a bucket whose entries changed costs anything."""
 
@@ -50,21 +61,27 @@ class ShardEncoder:
         self._known: dict[str, tuple[list[AnyEntry], EncodedShard]] = {}
         self._count = 0
 
-    def encode(self, entries: Mapping[ObjectKey, AnyEntry]) -> tuple[EncodedShard, ...]:
-        """All non-empty shards, sorted by name; raises CompileError when they cannot be made small enough."""
+    def encode(self, entries: Mapping[ObjectKey, AnyEntry]) -> Fitted:
+        """In as few shards as are small enough; in MAX_BUCKETS of them, objects may have to be left out."""
         count = bucket_count(len(entries))
         while True:
             shards = self._encode_into(entries, count)
-            oversized = [shard for shard in shards if _too_large(shard.data)]
+            oversized = {shard.name for shard in shards if _too_large(shard.data)}
             if not oversized:
-                return shards
+                return Fitted(shards)
             if count == MAX_BUCKETS:
-                raise CompileError(
-                    f"shard {oversized[0].name} has {len(oversized[0].data)} bytes compressed, more than a ConfigMap "
-                    f"can hold ({MAX_SHARD_BYTES}), although the objects are spread over {MAX_BUCKETS} shards: remove "
-                    "objects, or serve part of the namespaces from a gateway of their own"
-                )
+                return self._left_out(shards, oversized)
             count *= 2
+
+    def _left_out(self, shards: tuple[EncodedShard, ...], oversized: set[str]) -> Fitted:
+        fitting: list[EncodedShard] = []
+        left_out: list[ObjectKey] = []
+        for shard in shards:
+            if shard.name in oversized:
+                shard, gone = _fitted(shard, self._known[shard.name][0])
+                left_out += gone
+            fitting.append(shard)
+        return Fitted(tuple(fitting), tuple(sorted(left_out)))
 
     def _encode_into(self, entries: Mapping[ObjectKey, AnyEntry], count: int) -> tuple[EncodedShard, ...]:
         buckets = self._group(entries, count)
@@ -106,6 +123,37 @@ def _encode(name: str, bucket: list[AnyEntry]) -> EncodedShard:
     )
     data = encode_shard(shard)
     return EncodedShard(name=name, data=data, sha256=digest(data))
+
+
+def _fitted(shard: EncodedShard, bucket: list[AnyEntry]) -> tuple[EncodedShard, list[ObjectKey]]:
+    """The shard without what must be left out of it."""
+    entries = {_object_key(entry): entry for entry in bucket}
+    pieces = {key: Piece(key, len(msgspec.json.encode(entry))) for key, entry in entries.items()}
+    left_out: list[ObjectKey] = []
+    while _too_large(shard.data):
+        size = sum(piece.size for piece in pieces.values())
+        share = min(MAX_SHARD_BYTES / len(shard.data), MAX_DECOMPRESSED_BYTES / size)
+        # How well the rest compresses is not known before it is tried; each time, something goes.
+        for key in displaced(pieces.values(), min(int(size * share), size - 1)):
+            del entries[key], pieces[key]
+            left_out.append(key)
+        shard = _encode(shard.name, list(entries.values()))
+    return shard, left_out
+
+
+def _object_key(entry: AnyEntry) -> ObjectKey:
+    return ObjectKey(_KINDS[type(entry)], entry.source.namespace, entry.source.name)
+
+
+_KINDS: Mapping[type, Kind] = {
+    BackendEntry: Kind.BACKEND,
+    RouteEntry: Kind.ROUTE,
+    PolicyEntry: Kind.POLICY,
+    QuotaEntry: Kind.QUOTA,
+    ConsumerEntry: Kind.CONSUMER,
+    SubscriptionEntry: Kind.SUBSCRIPTION,
+    ApprovalEntry: Kind.APPROVAL,
+}
 
 
 def _sorted(entries: Iterable[_EntryT]) -> tuple[_EntryT, ...]:

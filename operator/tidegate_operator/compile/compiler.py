@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tidegate_operator.compile.accept import Judged, judge
+from tidegate_operator.compile.bounds import bound_credentials, leave_out
 from tidegate_operator.compile.compiled import Compiled, Served
 from tidegate_operator.compile.forms import Past, choose_forms
 from tidegate_operator.compile.lower_attaching import lower_attaching
@@ -29,7 +30,7 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     """Compile all objects; one that is wrong holds back no other.
 
     `previous` is what is in force; it lends last good forms to objects whose present generation is not valid.
-    `memo` is the one of an earlier compilation. Raises CompileError when the whole is too large to be published.
+    `memo` is the one of an earlier compilation. Raises CompileError when the lists are too large to be published.
     """
     memo = memo if memo is not None else Memo()
     memo.begin(facts)
@@ -46,9 +47,12 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     lower_consumers(forms, judged, sources, past, memo, out)
     granted = lower_subscriptions(forms, judged, memo, out)
     lower_routes(forms, judged, attachments, granted, past, memo, out)
+    bound_credentials(out)
+    fitted = memo.encoder.encode(out.entries)
+    leave_out(fitted.left_out, out)
     memo.entries = out.entries
     return Compiled(
-        shards=(*memo.encoder.encode(out.entries), *memo.list_encoder.encode(out.lists)),
+        shards=(*fitted.shards, *memo.list_encoder.encode(out.lists)),
         verdicts=_verdicts(judged, out, forms.unplaced, memo),
         credentials=dict(sorted(out.credentials.items())),
         served=Served(out.entries, out.lists),
