@@ -27,9 +27,13 @@ class RequestPart(Part, frozen=True):
 
 
 class ExpectPart(Part, frozen=True):
-    """What the answer must be; everything that is given must hold. Texts of the last five are looked for within."""
+    """What the answer must be; everything that is given must hold. Texts of the last five are looked for within.
+
+    `listed`: the model stands in the caller's list of models.
+    """
 
     allowed: bool | UnsetType = UNSET
+    listed: bool | UnsetType = UNSET
     status: int | UnsetType = UNSET
     code: str | UnsetType = UNSET
     rule: str | UnsetType = UNSET

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
+from tidegate_dataplane.engine.catalogue import models_for
 from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.explain_text import deciding
-from tidegate_dataplane.proxy.explain import answer
+from tidegate_dataplane.proxy.explain import ExplainQuestion, answer, read_question
 from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.runtime.objects import NOBODY
 from tidegate_operator.policytests.format import ExpectPart
 from tidegate_operator.policytests.reading import Case
 
@@ -34,10 +36,21 @@ def run_case(runtime: Runtime, case: Case) -> Result:
     started = time.perf_counter()
     try:
         explanation = answer(runtime, case.question)
+        listed = case.expect.listed is not UNSET and _is_listed(runtime, case.question)
     except ValueError as error:
         return Result(case, (str(error),), None, time.perf_counter() - started)
-    differences = tuple(_differences(case.expect, explanation))
+    differences = (
+        *_differences(case.expect, explanation),
+        *_same("listed", case.expect.listed, listed),
+    )
     return Result(case, differences, explanation, time.perf_counter() - started)
+
+
+def _is_listed(runtime: Runtime, question: ExplainQuestion) -> bool:
+    """Whether the answer to `GET /models` would hold the model."""
+    now, call, identity = read_question(runtime, question)
+    found = models_for(runtime, call, NOBODY if identity is None else identity, now)
+    return isinstance(found, list) and question.model in found
 
 
 def _differences(expect: ExpectPart, found: Explanation) -> Iterator[str]:

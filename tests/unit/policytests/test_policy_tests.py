@@ -77,6 +77,7 @@ def test_a_failure_stands_first_with_what_happened_instead(tmp_path: Path) -> No
         ("{remedy: money}", "expected remedy with 'money', got none"),
         ("{consumer: default/other}", "expected consumer 'AIConsumer default/other'"),
         ("{allowed: false}", "expected it to be refused, it is allowed"),
+        ("{listed: false}", "expected listed False, got True"),
     ],
 )
 def test_each_expectation_can_fail(tmp_path: Path, expect: str, told: str) -> None:
