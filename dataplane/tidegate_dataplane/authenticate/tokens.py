@@ -20,7 +20,7 @@ from tidegate_dataplane.authenticate.checks import Check, IssuerChecks, checks_o
 from tidegate_dataplane.authenticate.fetching import KeySource
 from tidegate_dataplane.authenticate.introspection import Introspector
 from tidegate_dataplane.authenticate.jose import MAX_TOKEN_BYTES, Token, parse
-from tidegate_dataplane.authenticate.keys import KeySet
+from tidegate_dataplane.authenticate.keys import ALGORITHMS, KeySet
 from tidegate_dataplane.authenticate.keysets import FollowedKeys, KeySets
 from tidegate_dataplane.authenticate.recent import Recent
 from tidegate_dataplane.authenticate.refusal import BY_KEYS, Reason, Refusal, to_tell
@@ -201,6 +201,7 @@ class Tokens:
         if checks is None:
             return refusal.WRONG_ISSUER
         times: dict[float, tuple[Refusal | None, float]] = {}
+        signatures: dict[int, Refusal | None] = {}  # by key set, all of which live longer than this
         held: list[Check] = []
         refusals = [refusal.WRONG_AUDIENCE] if not checks else []
         until = now + MAX_SECONDS
@@ -218,8 +219,9 @@ class Tokens:
                     holds_until(token.claims, check.skew, now),
                 )
             outdated, moment = times[check.skew]
-            refused = check_signature(token, check.algorithms, keys, signed) or outdated
-            refused = refused or check_holder(token.claims, check.provider)
+            if id(keys) not in signatures:
+                signatures[id(keys)] = check_signature(token, ALGORITHMS, keys, signed)
+            refused = signatures[id(keys)] or outdated or check_holder(token.claims, check.provider)
             until = min(until, moment, now + left)
             if refused is None:
                 held.append(check)
