@@ -1,9 +1,8 @@
 """Compiling an expression into a Program, and evaluating it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from itertools import product
 from typing import Any, Final
 
 import cel
@@ -12,25 +11,20 @@ from tidegate_dataplane.expressions import cost
 from tidegate_dataplane.expressions.clock import accessor
 from tidegate_dataplane.expressions.environment import (
     CALL_ROOTS,
-    CLAIM_SAMPLES,
-    CLAIMS,
     IN_NETWORK,
     MAPPING_ROOTS,
     NOW,
     RULE_ROOTS,
-    SAMPLE_NOW,
-    SAMPLES,
     TIMES,
 )
 from tidegate_dataplane.expressions.errors import EvaluationError, ExpressionError
 from tidegate_dataplane.expressions.networks import in_network
-from tidegate_dataplane.expressions.references import Path, Read, References, find_references
+from tidegate_dataplane.expressions.references import Read, References, find_references
 from tidegate_dataplane.expressions.remembered import Results
+from tidegate_dataplane.expressions.trial import try_out
 
 MAX_LENGTH: Final = 2048
 _UNSET: Final = object()
-# So many claims are tried in every combination of types; of more, all have one type at a time.
-_COMBINED: Final = 3
 
 
 class ValueKind(Enum):
@@ -175,7 +169,7 @@ def compile_expression(text: str, *, by_target: bool = False) -> Program:
     """
     references = _checked(text, RULE_ROOTS if by_target else CALL_ROOTS, cost.RULE_LIMIT)
     program = Program(text, references)
-    _try_out(references, program.evaluate)
+    try_out(references, program.evaluate)
     program.forget()
     return program
 
@@ -184,7 +178,7 @@ def compile_value(text: str, kind: ValueKind) -> ValueProgram:
     """Check and compile an expression of a claim mapping, which sees `token` only; raises ExpressionError."""
     references = _checked(text, MAPPING_ROOTS, cost.MAPPING_LIMIT)
     program = ValueProgram(text, references, kind)
-    _try_out(references, program.evaluate)
+    try_out(references, program.evaluate)
     program.forget()
     return program
 
@@ -252,57 +246,6 @@ def _try_literal(text: str) -> object:
         return cel.compile(text).execute()
     except Exception as error:
         raise ExpressionError(_explain(error)) from error
-
-
-def _try_out(references: References, evaluate: Callable[[Mapping[str, Any]], object]) -> None:
-    """Evaluate on sample data, where every key that is looked up is present, and tell unlike types and wrong results.
-
-    What a claim holds is known to its issuer alone: the expression is right when it is for some type of each.
-    """
-    complaint: EvaluationError | None = None
-    for variables in _samples(references):
-        try:
-            evaluate(variables)
-            return
-        except EvaluationError as error:
-            cause = error.__cause__
-            if not (cause is None or isinstance(cause, TypeError) or "Undefined" in str(cause)):
-                return
-            if complaint is None or (cause is None and complaint.__cause__ is not None):
-                complaint = error
-    if complaint is not None:
-        raise ExpressionError(str(complaint)) from complaint
-
-
-def _samples(references: References) -> Iterator[dict[str, Any]]:
-    variables: dict[str, Any] = {root: dict(members) for root, members in SAMPLES.items()}
-    variables[NOW] = SAMPLE_NOW.timestamp()
-    for read in references.reads:
-        if read.keys is not None:
-            variables[read.root][read.member] = dict.fromkeys(read.keys, "1")
-    paths = references.claims
-    root, member = CLAIMS
-    for held in _holdings(len(paths)):
-        claims = {key: "1" for read in references.reads if read[:2] == CLAIMS for key in read.keys or ("1",)}
-        for path, value in zip(paths, held, strict=True):
-            _put(claims, path, value)
-        yield {**variables, root: {**variables[root], member: claims}}
-
-
-def _holdings(count: int) -> Iterator[tuple[object, ...]]:
-    if count > _COMBINED:
-        yield from ((sample,) * count for sample in CLAIM_SAMPLES)
-    else:
-        yield from product(CLAIM_SAMPLES, repeat=count)
-
-
-def _put(claims: dict[str, Any], path: Path, value: object) -> None:
-    """Of `a` and `a.b` the longer path says what `a` holds."""
-    for key in path[:-1]:
-        held = claims.get(key)
-        claims[key] = dict(held) if isinstance(held, dict) else {}
-        claims = claims[key]
-    claims[path[-1]] = value
 
 
 def _is_panic(error: BaseException) -> bool:
