@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -52,6 +52,7 @@ class Metrics:
             ["ends"],
             registry=registry,
         )
+        self._verdicts: Collection[Verdict] = ()
         self._consumers: Callable[[], Iterable[ConsumerEntry]] = tuple
         self.objects = Gauge(
             "tidegate_operator_objects", "Objects by kind and state.", ["kind", "state"], registry=registry
@@ -61,11 +62,14 @@ class Metrics:
         """Take where to find the consumers in force, whenever somebody scrapes."""
         self._consumers = consumers
 
-    def published(self, revision: int, verdicts: Iterable[Verdict]) -> None:
-        """Take the outcome of a publication."""
+    def published(self, revision: int, verdicts: Collection[Verdict]) -> None:
+        """Take the outcome of a publication; its objects are counted when somebody scrapes."""
         self.revision.set(revision)
+        self._verdicts = verdicts
+
+    def _count_objects(self) -> None:
         tally: Tally[tuple[str, str]] = Tally()
-        for verdict in verdicts:
+        for verdict in self._verdicts:
             tally[verdict.key.kind.value, _state(verdict)] += 1
         self.objects.clear()
         for (kind, state), count in tally.items():
@@ -73,6 +77,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition format."""
+        self._count_objects()
         for state, count in keys_by_end(self._consumers(), time.time()).items():
             self.keys_ending.labels(state).set(count)
         return generate_latest(self.registry)

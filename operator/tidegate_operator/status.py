@@ -105,7 +105,11 @@ class StatusWriter:
         verdicts = compiled.verdicts
         uids = {key: resource.uid for key, resource in resources.items()}
         changed = self._rollout.published(verdicts.values(), uids, revision, earlier=self._earlier(verdicts))
-        changed.update(key for key, verdict in verdicts.items() if self._verdicts.get(key) != verdict)
+        former = self._verdicts
+        # Most verdicts are the very objects of before: to compare those field by field would cost most of all this.
+        changed.update(
+            key for key, verdict in verdicts.items() if (before := former.get(key)) is not verdict and before != verdict
+        )
         changed.update(self._rotated(compiled))
         self._verdicts, self._consumers = verdicts, compiled.served.entries
         if changed:
@@ -256,9 +260,9 @@ class StatusWriter:
     def _earlier(self, verdicts: Mapping[ObjectKey, Verdict]) -> dict[ObjectKey, int]:
         """Which revisions the statuses name that an earlier operator wrote."""
         found = {}
-        for key, verdict in verdicts.items():
-            status = self._store.status(key)
-            if key not in self._verdicts and status is not NO_STATUS and verdict.served_generation is not None:
+        for key in verdicts.keys() - self._verdicts.keys():
+            status, verdict = self._store.status(key), verdicts[key]
+            if status is not NO_STATUS and verdict.served_generation is not None:
                 revision = programmed_since(status, verdict.served_generation)
                 if revision is not None:
                     found[key] = revision

@@ -28,6 +28,7 @@ from tidegate_operator.world import Kind, ObjectKey
 
 MAX_BUCKETS = 64
 _OBJECTS_PER_BUCKET = 200
+_MANY_EDITS = 100
 _EntryT = TypeVar(
     "_EntryT", BackendEntry, RouteEntry, PolicyEntry, QuotaEntry, ConsumerEntry, SubscriptionEntry, ApprovalEntry
 )
@@ -58,6 +59,7 @@ class ShardEncoder:
 
     def __init__(self) -> None:
         self._hashes: dict[ObjectKey, int] = {}
+        self._grouped: tuple[Mapping[ObjectKey, AnyEntry], list[list[AnyEntry]]] = ({}, [])
         self._known: dict[str, tuple[list[AnyEntry], EncodedShard]] = {}
         self._count = 0
 
@@ -98,6 +100,27 @@ class ShardEncoder:
         return tuple(shard for _, shard in fresh.values())
 
     def _group(self, entries: Mapping[ObjectKey, AnyEntry], count: int) -> list[list[AnyEntry]]:
+        former, buckets = self._grouped
+        if len(buckets) == count and len(former) == len(entries):
+            edited = _edited(former, entries)
+            if edited is not None:
+                buckets = self._regroup(buckets, edited)
+                self._grouped = (entries, buckets)
+                return buckets
+        buckets = self._group_all(entries, count)
+        self._grouped = (entries, buckets)
+        return buckets
+
+    def _regroup(
+        self, buckets: list[list[AnyEntry]], edited: list[tuple[ObjectKey, AnyEntry, AnyEntry]]
+    ) -> list[list[AnyEntry]]:
+        buckets, mask = list(buckets), len(buckets) - 1
+        for key, old, new in edited:
+            position = self._hashes[key] & mask
+            buckets[position] = [new if entry is old else entry for entry in buckets[position]]
+        return buckets
+
+    def _group_all(self, entries: Mapping[ObjectKey, AnyEntry], count: int) -> list[list[AnyEntry]]:
         buckets: list[list[AnyEntry]] = [[] for _ in range(count)]
         hashes, mask = self._hashes, count - 1
         if len(hashes) > 2 * len(entries) + 1_000:
@@ -108,6 +131,22 @@ class ShardEncoder:
                 value = hashes[key] = bucket_hash(key.namespace, key.name)
             buckets[value & mask].append(entry)
         return buckets
+
+
+def _edited(
+    former: Mapping[ObjectKey, AnyEntry], entries: Mapping[ObjectKey, AnyEntry]
+) -> list[tuple[ObjectKey, AnyEntry, AnyEntry]] | None:
+    """What differs between two mappings of the same keys in the same order; None where keys differ.
+
+    An edit leaves keys and order as they were, and to walk both side by side needs no lookup.
+    """
+    edited: list[tuple[ObjectKey, AnyEntry, AnyEntry]] = []
+    for (old_key, old), (key, new) in zip(former.items(), entries.items(), strict=True):
+        if old is not new:
+            if old_key != key or len(edited) >= _MANY_EDITS:
+                return None
+            edited.append((key, old, new))
+    return edited
 
 
 def _encode(name: str, bucket: list[AnyEntry]) -> EncodedShard:
