@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_address,
         default=_EVERYWHERE._replace(port=9090),
         metavar="HOST:PORT",
-        help="live, ready, status, metrics, explain (%(default)s)",
+        help="live, ready, status, keys, metrics, explain (%(default)s)",
     )
     add("--kubeconfig", type=Path, metavar="FILE", help="reach the API server by its current context")
     add("--api-server", metavar="URL", help="reach the API server here, for example https://10.0.0.1:6443")
