@@ -21,7 +21,7 @@ VALID: dict[str, dict[str, Any]] = {
     "AIRoute": {
         "hostnames": ["ai.example.com", "*.example.com"],
         "models": ["chat-fast", "gpt-*"],
-        "operations": ["Chat", "Embeddings"],
+        "operations": ["Chat", "Embeddings", "FineTune"],
         "match": {"headers": [{"name": "x-experiment", "value": "b"}]},
         "targets": [{"backendRef": {"name": "openai"}, "weight": 90}, {"backendRef": {"name": "other"}, "priority": 1}],
         "retry": {"attempts": 2, "conditions": ["Connect", "429", "5xx"]},
@@ -40,7 +40,18 @@ VALID: dict[str, dict[str, Any]] = {
     "AIPolicy": {
         "targetRefs": [{"kind": "AIRoute", "name": "chat"}, {"kind": "Namespace"}],
         "authentication": {"methods": ["APIKey"]},
-        "authorization": {"rules": [{"name": "all", "effect": "Allow", "models": ["gpt-*"], "when": "true"}]},
+        "authorization": {
+            "rules": [
+                {
+                    "name": "all",
+                    "effect": "Allow",
+                    "models": ["gpt-*"],
+                    "operations": ["Chat", "Models"],
+                    "versions": ["2024-*"],
+                    "when": "true",
+                }
+            ]
+        },
         "rateLimits": [{"name": "per-app", "requests": 100}],
     },
     "Quota": {
@@ -267,6 +278,8 @@ CASES: tuple[Case, ...] = (
     # enums
     _set("AIBackend", "spec.provider", "openai"),
     _set("AIRoute", "spec.operations[1]", "Chats"),
+    _set("AIRoute", "spec.operations[1]", "Models"),
+    _set("AIPolicy", "spec.authorization.rules[0].operations[1]", "Model"),
     _set("AIRoute", "spec.retry.conditions[0]", "500"),
     _set("AIConsumer", "spec.type", ""),
     _set("AIPolicy", "spec.mode", "enforce"),
@@ -348,7 +361,7 @@ CASES: tuple[Case, ...] = (
     _wrong("AIBackend", "spec.models[2]", ("spec.models[2]", {"name": "gpt-4o"})),
     _wrong("AIBackend", "spec.allowedNamespaces[2]", ("spec.allowedNamespaces[2]", "*")),
     _wrong("AIRoute", "spec.models[2]", ("spec.models[2]", "gpt-*")),
-    _wrong("AIRoute", "spec.operations[2]", ("spec.operations[2]", "Chat")),
+    _wrong("AIRoute", "spec.operations[3]", ("spec.operations[3]", "Chat")),
     _wrong("AIConsumer", "spec.credentials.apiKeys[1]", ("spec.credentials.apiKeys[1].name", "a")),
     _wrong("AIPolicy", "spec.rateLimits[1]", ("spec.rateLimits[1]", {"name": "per-app", "requests": 5})),
     # CEL rules
