@@ -125,15 +125,21 @@ class Traffic:
             raise Failure(405, "method_not_allowed", message, headers=((b"allow", wanted.encode()),))
         presented = presented_keys(exchange.headers)
         # Before the body is read: a wrong key costs us nothing more.
+        identity = await self._identify(exchange, runtime, presented)
+        if operation is LISTING:
+            await self._list(exchange, runtime, base, presented, identity)
+        else:
+            await self._infer(exchange, receive, runtime, base, operation, presented, identity)
+
+    async def _identify(self, exchange: Exchange, runtime: Runtime, presented: Presented) -> Identity | None:
+        """Who calls; None for a token of which only the route can tell."""
+        exchange.revision = runtime.revision
         identity = self._authenticator.at_once(runtime, exchange, presented)
         if identity is None:
             identity = await self._authenticator.by_token(runtime, exchange, presented)
         if isinstance(identity, Denial):
             raise self._denied(exchange, Decision(identity), identity)
-        if operation is LISTING:
-            await self._list(exchange, runtime, base, presented, identity)
-        else:
-            await self._infer(exchange, receive, runtime, base, operation, presented, identity)
+        return identity
 
     async def _list(
         self, exchange: Exchange, runtime: Runtime, base: str, presented: Presented, identity: Identity | None
@@ -177,6 +183,9 @@ class Traffic:
         exchange.operation = operation
         body = await read_body(receive, exchange.headers, self._body_bytes)
         exchange.bytes_in = len(body)
+        if (latest := self._reloader.runtime) is not runtime and latest is not None:
+            # A body may take its time: who was revoked meanwhile must not come in by having begun before.
+            runtime, identity = latest, await self._identify(exchange, latest, presented)
         prompt = exchange.prompt = read_prompt(body, operation)
         started = perf_counter()
         call = _call(exchange, prompt, base, operation, body)
