@@ -26,8 +26,11 @@ _LEFT_OUT: Final = (
 
 def leave_out(keys: Iterable[ObjectKey], out: Lowered) -> None:
     """Take objects out of force, and tell them."""
-    for key in keys:
-        del out.entries[key]
+    gone = frozenset(keys)
+    if gone:
+        # Not in place: the encoder compares the next entries with those that it was given.
+        out.entries = {key: entry for key, entry in out.entries.items() if key not in gone}
+    for key in gone:
         found = Finding(Reason.TOO_LARGE, "spec", _LEFT_OUT.format(namespace=key.namespace))
         out.errors[key] = sort_findings([*out.errors.get(key, ()), found])
 

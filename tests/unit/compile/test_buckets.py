@@ -71,6 +71,10 @@ def test_who_fills_a_shard_displaces_only_its_own() -> None:
         assert verdict.served_generation is None
         assert [found.reason for found in verdict.errors] == [Reason.TOO_LARGE]
     assert compile_world(World(dict(reversed(resources.items()))), Facts()).shards == compiled.shards
+    memo = Memo()
+    assert compile_world(World(resources), Facts(), None, memo).shards == compiled.shards
+    fewer = World({key: resource for key, resource in resources.items() if key not in left_out})
+    assert compile_world(fewer, Facts(), None, memo).shards == compile_world(fewer, Facts()).shards
 
 
 def test_one_policy_with_large_key_sets_holds_back_nobody() -> None:
