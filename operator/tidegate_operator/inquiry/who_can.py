@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import methods_of
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY
@@ -38,11 +39,19 @@ def who_can(
     possible = (call for route in routes for call in calls_on(route, model, operation, address, host))
     # Routes that are called alike are one call: the table says which of them takes it.
     calls = list({(call.host, call.base, *sorted(call.headers.items())): call for call in possible}.values())
+    admitting = [(call, _admits(runtime, call)) for call in calls]
+    # A route that does not know the consumer's namespace refuses it in any case: those are most, among tenants.
+    known_to = {
+        namespace: [call for call, admits in admitting if admits is None or namespace in admits]
+        for namespace in {consumer.namespace for consumer in runtime.consumers.values()}
+    }
     granted: list[Grant] = []
     names = 0
     for key in sorted(runtime.consumers):
+        consumer = runtime.consumers[key]
         found: dict[tuple[str, str], Grant] = {}
-        for call, identity, decision in let_in(runtime, calls, identities(runtime, runtime.consumers[key]), now):
+        mine = known_to[consumer.namespace]
+        for call, identity, decision in let_in(runtime, mine, identities(runtime, consumer), now):
             if decision.route is None:
                 continue
             place = (decision.route.key, call.host)
@@ -59,3 +68,9 @@ def who_can(
         granted=tuple(granted),
         refused=len(runtime.consumers) - names,
     )
+
+
+def _admits(runtime: Runtime, call: Call) -> frozenset[str] | None:
+    """The namespaces that the route of a call knows; None: all."""
+    claim = runtime.table.find(call.host, call.base, call.operation, call.model, call.headers)
+    return frozenset() if claim is None else runtime.routes[claim[0]].admits
