@@ -1,6 +1,8 @@
 """What commands that ask a folder have in common: reading and compiling it, and saying what of it is not served."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -28,7 +30,8 @@ def read_folder(
     """Compile the folder as `serve` would; what is not valid is named on stderr and left out, as a gateway would."""
     facts = Facts(platform_namespace=platform_namespace, cluster=read_facts(cluster_fact))
     try:
-        folder = compile_folder(paths, facts)
+        with patience("compiling", lengthy=True):
+            folder = compile_folder(paths, facts)
     except (FileNotFoundError, CompileError, BuildError) as error:
         refuse(command, str(error))
     for problem in folder.problems:
@@ -36,6 +39,15 @@ def read_folder(
     for problem in folder.unresolved:
         typer.echo(f"not found: {problem}", err=True)
     return folder
+
+
+def patience(doing: str, *, lengthy: bool) -> AbstractContextManager[object]:
+    """Says on a terminal that it works, where it may take longer than two seconds."""
+    if not lengthy or not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(doing)
 
 
 def refuse(command: str, message: str) -> NoReturn:

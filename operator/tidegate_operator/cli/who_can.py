@@ -10,9 +10,18 @@ from tidegate_dataplane.proxy.explain import read_time
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_operator.cli.cluster_fact import ClusterFact
 from tidegate_operator.cli.explain import Output
-from tidegate_operator.cli.loading import PLATFORM_NAMESPACE, Directory, PlatformNamespace, read_folder, refuse
+from tidegate_operator.cli.loading import (
+    PLATFORM_NAMESPACE,
+    Directory,
+    PlatformNamespace,
+    patience,
+    read_folder,
+    refuse,
+)
 from tidegate_operator.inquiry.who_can import WhoCan
 from tidegate_operator.inquiry.who_can import who_can as find
+
+_MANY = 500
 
 
 def who_can(
@@ -36,7 +45,8 @@ def who_can(
     except ValueError as error:
         refuse("who-can", str(error))
     started = time.perf_counter()
-    found = find(folder.runtime, model, operation, now=now, address=source_ip, host=host.lower())
+    with patience(f"trying {len(folder.runtime.consumers)} consumers", lengthy=len(folder.runtime.consumers) > _MANY):
+        found = find(folder.runtime, model, operation, now=now, address=source_ip, host=host.lower())
     if output is Output.JSON:
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
