@@ -16,9 +16,11 @@ import pytest
 
 from cluster.harness.callers import send
 from cluster.harness.kubectl import Kubectl, KubectlFailed
+from cluster.harness.namespaces import remove_namespace
 from cluster.harness.objects import Manifest, consumer, custom, key_policy, mock_backend, path_of, route, secret
 from cluster.harness.system import System
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "subscriptions"
 PLANS = {"plans": [{"name": "basic", "rateLimit": {"requests": 6000}}, {"name": "gold"}]}
 
 
@@ -225,3 +227,26 @@ def test_a_list_tells_who_waits(system: System, parties: Parties) -> None:
     }  # fmt: skip
     assert columns["search-chat"]["APPROVED"] == "True"
     assert columns["search-chat"]["EXPIRES"] == "2100-01-01T00:00:00Z"
+
+
+def test_the_example_works_in_a_cluster_and_is_mended_by_a_merge(
+    system: System, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    namespaces = ("models", "team-search", "team-support")
+    for namespace in namespaces:
+        system.server.ensure_namespace(namespace)
+    try:
+        kubectl.apply(EXAMPLE)
+        waiting = "demo-key-of-the-support-team"
+        system.wait_for_status(200, key="demo-key-of-the-search-team", model="chat-large")
+        system.wait_for_status(403, key=waiting, model="chat-large", code="subscription_required")
+        # What a merge would bring, made from the folder alone.
+        merged = tmp_path / "support-chat.yaml"
+        command = ["approve", "team-support/support-chat", "--until", "90d", "--dir", str(EXAMPLE)]
+        program = [sys.executable, "-c", "from tidegate_operator.cli import main; main()"]
+        merged.write_text(subprocess.run([*program, *command], capture_output=True, text=True, check=True).stdout)
+        kubectl.apply(merged)
+        system.wait_for_status(200, key=waiting, model="chat-large")
+    finally:
+        for namespace in namespaces:
+            remove_namespace(system.admin, namespace)
