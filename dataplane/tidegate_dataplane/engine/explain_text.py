@@ -39,8 +39,14 @@ def deciding(steps: Sequence[Step], denial: Denial | None = None) -> str:
     step = _decisive(steps)
     if step is None:
         return "" if denial is None else _cut(f"{denial.status} {denial.code}: {denial.message}")
-    who = f"{step.object} rule {step.rule}" if step.rule and step.object else step.object
-    return _cut(": ".join(part for part in (step.stage, who, step.saw + _rules_of(step, steps)) if part))
+    return _cut(": ".join(part for part in (step.stage, _name(step), step.saw + _rules_of(step, steps)) if part))
+
+
+def _name(step: Step) -> str:
+    """E.g. `AIPolicy team-a/chat rule no-nights`; what a consumer calls by are its credentials."""
+    if not (step.object and step.rule):
+        return step.object or step.rule
+    return f"{step.object} {'credential' if step.object.startswith('AIConsumer ') else 'rule'} {step.rule}"
 
 
 def _rules_of(step: Step, steps: Sequence[Step]) -> str:
@@ -95,7 +101,7 @@ def _context(explanation: Explanation) -> Iterator[str]:
 def _steps(steps: Sequence[Step], find: Places) -> Iterator[str]:
     width = max((len(step.stage) for step in steps), default=0)
     for number, step in enumerate(steps, start=1):
-        name = f"{step.object} rule {step.rule}" if step.object and step.rule else step.object or step.rule
+        name = _name(step)
         generation = f" (generation {step.generation})" if step.generation else ""
         shadow = " [shadow: not obeyed]" if step.shadow else ""
         head = f"{number:>2}. {step.stage:<{width}}  {_WORDS[step.verdict]:<8}"
