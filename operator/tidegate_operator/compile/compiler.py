@@ -23,7 +23,7 @@ from tidegate_operator.compile.memo import Memo
 from tidegate_operator.compile.problems import sort_findings
 from tidegate_operator.compile.secret_values import KeySources
 from tidegate_operator.verdicts import Verdict
-from tidegate_operator.world import Facts, ObjectKey, World
+from tidegate_operator.world import Facts, ObjectKey, Resource, World
 
 
 def compile_world(world: World, facts: Facts, previous: Served | None = None, memo: Memo | None = None) -> Compiled:
@@ -62,6 +62,10 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
 
 def _accept(world: World, facts: Facts, memo: Memo) -> Mapping[ObjectKey, Judged]:
     known = memo.judged
+    edited = _edited(known, world.resources) if len(known) == len(world.resources) else None
+    if edited is not None:
+        memo.judged = {**known, **{key: judge(world.resources[key], facts) for key in edited}}
+        return memo.judged
     judged: dict[ObjectKey, Judged] = {}
     for key, resource in world.resources.items():
         verdict = known.get(key)
@@ -70,6 +74,20 @@ def _accept(world: World, facts: Facts, memo: Memo) -> Mapping[ObjectKey, Judged
         judged[key] = verdict
     memo.judged = judged
     return judged
+
+
+def _edited(known: Mapping[ObjectKey, Judged], resources: Mapping[ObjectKey, Resource]) -> list[ObjectKey] | None:
+    """Which objects differ from those that were judged, when they are the same ones in the same order; else None.
+
+    So it is after an edit, and to walk both side by side needs no lookup.
+    """
+    edited: list[ObjectKey] = []
+    for (former, verdict), (key, resource) in zip(known.items(), resources.items(), strict=True):
+        if verdict.resource is not resource:
+            if former != key:
+                return None
+            edited.append(key)
+    return edited
 
 
 def _verdicts(
