@@ -83,6 +83,7 @@ class StatusWriter:
         self._published_at = 0.0
         self._due: asyncio.TimerHandle | None = None
         self._looked_at = 0.0
+        self._ending: tuple[Verdict, ...] = ()
         self.written = 0
         self.failed = 0
 
@@ -98,6 +99,7 @@ class StatusWriter:
         self._consumers, self._generating = {}, {}
         self._queue.clear()
         self._queued.clear()
+        self._ending = ()
         self._look_for_expiry()
 
     def published(self, compiled: Compiled, resources: Mapping[ObjectKey, Resource], revision: int) -> None:
@@ -115,6 +117,7 @@ class StatusWriter:
         if changed:
             self._published_at = asyncio.get_running_loop().time()
         self._enqueue(changed)
+        self._ending = tuple(verdict for verdict in verdicts.values() if verdict.approval is not None)
         self._look_for_expiry()
 
     def _rotated(self, compiled: Compiled) -> set[ObjectKey]:
@@ -235,8 +238,8 @@ class StatusWriter:
             self._due = None
         before, now = self._looked_at, self._now()
         self._looked_at = now.timestamp()
-        self._enqueue(key for key, verdict in self._verdicts.items() if expired(verdict, before, self._looked_at))
-        due = next_due(self._verdicts.values(), now)
+        self._enqueue(verdict.key for verdict in self._ending if expired(verdict, before, self._looked_at))
+        due = next_due(self._ending, now)
         if due is not None:
             delay = min(max(due - self._looked_at, MIN_DUE_SECONDS), MAX_DUE_SECONDS)
             self._due = asyncio.get_running_loop().call_later(delay, self._look_for_expiry)
