@@ -28,7 +28,7 @@ _GROUPS = dict.fromkeys(("airoutes", "aiconsumers", "aipolicies", "aisubscriptio
         (DATA_PLANE_ACCOUNT, "list", "aiconsumers", False, False),
         (OPERATOR_ACCOUNT, "list", "secrets", True, True),
         (OPERATOR_ACCOUNT, "create", "secrets", True, True),  # by key-issuer.yaml
-        (OPERATOR_ACCOUNT, "patch", "secrets/tidegate-default-credentials", False, True),
+        (OPERATOR_ACCOUNT, "patch", "secrets/tidegate-default-credentials", True, True),  # elsewhere by key-issuer.yaml
         (OPERATOR_ACCOUNT, "patch", "secrets/another", True, True),  # by key-issuer.yaml
         (OPERATOR_ACCOUNT, "update", "secrets/another", False, False),
         (OPERATOR_ACCOUNT, "delete", "secrets/another", False, False),
