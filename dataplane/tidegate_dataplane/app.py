@@ -39,10 +39,12 @@ from tidegate_dataplane.proxy.keys import Presented, presented_keys
 from tidegate_dataplane.proxy.limits import failure_of
 from tidegate_dataplane.proxy.listing import list_models, listing_call
 from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.proxy.room import Room, Share
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Identity
+from tidegate_dataplane.settings import Limits
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.transport.connections import Connections
 
@@ -50,8 +52,8 @@ _log = logging.getLogger(__name__)
 
 
 class Traffic:
-    """The ASGI application for callers. `body_bytes` bounds a request's body; without `connections`, callers come
-    directly and show no certificates."""
+    """The ASGI application for callers. `body_bytes` bounds a request's body, `strangers_bytes` those of all callers
+    together who have not proved who they are; without `connections`, callers come directly and show no certificates."""
 
     def __init__(
         self,
@@ -67,7 +69,9 @@ class Traffic:
         behaviour: Behaviour,
         key_uses: KeyUses,
         connections: Connections | None = None,
+        strangers_bytes: int = Limits().strangers_bytes,
     ) -> None:
+        self._room = Room(strangers_bytes)
         self._reloader = reloader
         self._ledger = ledger
         self._forwarder = forwarder
@@ -170,6 +174,30 @@ class Traffic:
         denial = found or denials.UNKNOWN_KEY
         raise self._denied(exchange, Decision(denial), denial)
 
+    async def _read(
+        self,
+        exchange: Exchange,
+        receive: Receive,
+        runtime: Runtime,
+        base: str,
+        operation: Operation,
+        presented: Presented,
+        identity: Identity | None,
+        share: Share,
+    ) -> tuple[Runtime, Call, Prompt, Identity]:
+        """What is asked, and by whom, now that the body is here."""
+        stranger = identity is None or identity is NOBODY
+        body = await read_body(receive, exchange.headers, self._body_bytes, share if stranger else None)
+        exchange.bytes_in = len(body)
+        if (latest := self._reloader.runtime) is not runtime and latest is not None:
+            # A body may take its time: who was revoked meanwhile must not come in by having begun before.
+            runtime, identity = latest, await self._identify(exchange, latest, presented)
+        prompt = exchange.prompt = read_prompt(body, operation)
+        call = _call(exchange, prompt, base, operation, body)
+        if identity is None:
+            identity = await self._introspected(exchange, runtime, presented, asked_about(runtime, call))
+        return runtime, call, prompt, identity
+
     async def _infer(
         self,
         exchange: Exchange,
@@ -181,16 +209,11 @@ class Traffic:
         identity: Identity | None,
     ) -> None:
         exchange.operation = operation
-        body = await read_body(receive, exchange.headers, self._body_bytes)
-        exchange.bytes_in = len(body)
-        if (latest := self._reloader.runtime) is not runtime and latest is not None:
-            # A body may take its time: who was revoked meanwhile must not come in by having begun before.
-            runtime, identity = latest, await self._identify(exchange, latest, presented)
-        prompt = exchange.prompt = read_prompt(body, operation)
+        with self._room.share() as share:
+            runtime, call, prompt, identity = await self._read(
+                exchange, receive, runtime, base, operation, presented, identity, share
+            )
         started = perf_counter()
-        call = _call(exchange, prompt, base, operation, body)
-        if identity is None:
-            identity = await self._introspected(exchange, runtime, presented, asked_about(runtime, call))
         decision = exchange.decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
         denial = decision.denial
         if denial is not None and (among := asked_instead(runtime, call, identity)):

@@ -108,6 +108,17 @@ def body_too_slow(seconds: float) -> Failure:
     )
 
 
+def overloaded() -> Failure:
+    """Too many callers who have not proved who they are send large bodies at once."""
+    return Failure(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "overloaded",
+        "Too many large requests without a known credential arrive at once. Retry, with an API key if you have one.",
+        type=API_ERROR,
+        headers=((b"retry-after", b"5"),),
+    )
+
+
 def audit_unavailable() -> Failure:
     """Calls are refused while they could not be audited, where the gateway was told so."""
     return Failure(

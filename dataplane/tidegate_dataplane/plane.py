@@ -204,6 +204,7 @@ class DataPlane:
             behaviour=self.behaviour,
             key_uses=self.key_uses,
             connections=self._make_connections(),
+            strangers_bytes=limits.strangers_bytes,
         )
 
     def _make_connections(self) -> Connections | None:

@@ -40,7 +40,7 @@ class Limits:
     """What a caller or provider may cost us: sizes in bytes, times in seconds.
 
     A head must arrive within `head_seconds`, a whole body within `body_seconds`; a caller that takes nothing of its
-    answer for `stall_seconds` is cut off.
+    answer for `stall_seconds` is cut off. Callers who have not proved who they are may take `strangers_bytes` together.
     """
 
     head_bytes: int = 64 * 1024
@@ -51,6 +51,7 @@ class Limits:
     stall_seconds: float = 60.0
     keep_alive_seconds: int = 75
     response_bytes: int = 32 * 1024 * 1024
+    strangers_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tidegate_dataplane.errors import Failure, body_too_large
+from tidegate_dataplane.errors import Failure, body_too_large, overloaded
+from tidegate_dataplane.proxy.room import Share
 from tidegate_dataplane.snapshot.entries import Operation
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -61,8 +62,9 @@ class Prompt(Struct, gc=False):
     choices: int
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """Return the whole body. Raises Failure (413) and CallerGone. The listener bounds the time."""
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int, share: Share | None = None) -> bytes:
+    """Return the whole body, of a stranger as far as its `share` goes. Raises Failure (413, 503) and CallerGone. The
+    listener bounds the time."""
     declared = headers.get("content-length", "")
     if len(declared) > 7 and int(declared) > limit:
         raise body_too_large(limit)
@@ -74,17 +76,21 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
         if len(body) > limit:
             raise body_too_large(limit)
         return body
-    return await _read_rest(receive, body, limit)
+    return await _read_rest(receive, body, limit, share)
 
 
-async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:
+async def _read_rest(receive: Receive, first: bytes, limit: int, share: Share | None) -> bytes:
     parts = [first]
     size = len(first)
+    if share is not None and not share.take(size):
+        raise overloaded()
     while size <= limit:
         message = await receive()
         if message["type"] != "http.request":
             raise CallerGone
         part = message.get("body", b"")
+        if share is not None and not share.take(len(part)):
+            raise overloaded()
         parts.append(part)
         size += len(part)
         if not message.get("more_body", False):
