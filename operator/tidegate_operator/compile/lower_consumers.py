@@ -36,7 +36,7 @@ def lower_consumers(
     remaining = len(former)
     for key, content in forms.consumers.items():
         before = consumer = former.get(key)
-        if consumer is None or consumer.content is not content or _may_differ(consumer, changed):
+        if consumer is None or consumer.content is not content or (consumer.secrets and _may_differ(consumer, changed)):
             consumer = _resolve(content, sources, consumer)
             if before is None or before.entry is not consumer.entry:
                 claims.replace(before.entry if before is not None else None, consumer.entry)
@@ -62,7 +62,7 @@ def lower_consumers(
 
 
 def _may_differ(consumer: ResolvedConsumer, changed: frozenset[SecretKey] | None) -> bool:
-    return bool(consumer.secrets) and (changed is None or not changed.isdisjoint(consumer.secrets))
+    return changed is None or not changed.isdisjoint(consumer.secrets)
 
 
 def _resolve(content: ConsumerEntry, sources: KeySources, known: ResolvedConsumer | None) -> ResolvedConsumer:
