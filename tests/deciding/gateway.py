@@ -27,6 +27,9 @@ from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.runtime import Runtime
+from tidegate_dataplane.transport.certificate import ClientCertificate
+from tidegate_dataplane.transport.connections import Connections
+from tidegate_dataplane.transport.peer import CERTIFICATE
 from tidegate_dataplane.upstream import UpstreamClient
 
 _PROMPTS = {"chat/completions": "messages", "embeddings": "input", "completions": "prompt"}
@@ -84,6 +87,7 @@ class Gateway:
             authenticator=Authenticator(self._tokens, FailureLimiter(_NEVER, _NEVER), self.behaviour),
             behaviour=self.behaviour,
             key_uses=KeyUses(),
+            connections=Connections(),
         )
 
     async def send(self, request: Request) -> Answer:
@@ -100,7 +104,7 @@ class Gateway:
             sent.append(message)
 
         headers = {**request.headers, "host": request.host, "content-length": str(len(body)), **credentials_of(request)}
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "method": "POST",
             "path": request.path,
@@ -108,6 +112,8 @@ class Gateway:
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             "client": (request.address, 40_000),
         }
+        if request.certificate:
+            scope[CERTIFICATE] = ClientCertificate(subject="CN=mesh", uris=(request.certificate,), fingerprint="f" * 64)
         await self._app(scope, receive, send)
         status: int = sent[0]["status"]
         text = b"".join(message.get("body", b"") for message in sent[1:])

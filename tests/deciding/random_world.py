@@ -66,7 +66,8 @@ WEEK = 7 * 86_400
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it is sent. `token` are the claims of its token, None when it has none; `key` is an API key."""
+    """One request as it is sent. `token` are the claims of its token, None when it has none; `key` is an API key;
+    `certificate` is the URI in the certificate that its connection showed, "" for none."""
 
     path: str
     host: str
@@ -78,6 +79,7 @@ class Request:
     consumer: str
     key: str
     token: Mapping[str, Any] | None
+    certificate: str = ""
 
 
 class WorldMaker:
@@ -202,6 +204,7 @@ class WorldMaker:
             "credentials": {
                 "apiKeys": keys,
                 "jwt": tokens,
+                "mtls": [{"name": "mesh", "uri": identity_of(namespace, number)}],
             },
         }
         if self._random.random() < 0.1:
@@ -312,6 +315,7 @@ class WorldMaker:
             consumer=f"{namespace}/c{number}" if how != "none" else "",
             key="" if how in ("token", "none") else "wrong" if how == "wrong" else key_of(namespace, number),
             token=token,
+            certificate=identity_of(namespace, number) if how != "none" and self._random.random() < 0.25 else "",
         )
 
     def _subject(self, namespace: str, number: int) -> str:
@@ -332,6 +336,11 @@ class WorldMaker:
 
 def key_of(namespace: str, number: int) -> str:
     return f"key-of-{namespace}-{number}"
+
+
+def identity_of(namespace: str, number: int) -> str:
+    """What a service mesh would write into the consumer's certificate."""
+    return f"spiffe://example.org/{namespace}/c{number}"
 
 
 def _provider(name: str, claims: Spec | None = None) -> Spec:

@@ -39,19 +39,25 @@ def foretold(gateway: Gateway, request: Request) -> Explanation | Denial | None:
         "time": request.now,
         "remedies": False,
     }
-    if request.token is None or not gateway.runtime.providers:
+    issuers = {provider.entry.issuer for provider in gateway.runtime.providers.by_key.values()}
+    if (request.token is None and not request.certificate) or (request.token is not None and not issuers):
         headers = {**request.headers, **credentials_of(request)}
         question = ExplainQuestion(**{**common, "headers": headers})
         return answer(gateway.runtime, question, gateway.behaviour)
-    # In the order of the gateway: is the token's issuer trusted, does the key beside it hold, for whom does it stand.
-    issuers = {provider.entry.issuer for provider in gateway.runtime.providers.by_key.values()}
-    methods: tuple[Method, ...] = (Method.JWT,)
-    if request.token["iss"] in issuers and request.key:
-        methods = (Method.JWT, Method.API_KEY)
+    # In the order of the gateway: is the token's issuer trusted, does the key beside it hold, for whom do they stand.
+    if request.token is not None and request.token["iss"] not in issuers:
+        return None
+    methods = [] if request.token is None else [Method.JWT]
+    if request.key:
+        methods.append(Method.API_KEY)
         found = identify(gateway.runtime, (request.key,), request.now)
         if isinstance(found, Denial):
             return found
-    question = ExplainQuestion(**common, consumer=request.consumer, methods=methods, claims=dict(request.token))
+    if request.certificate:
+        methods.append(Method.MTLS)
+    question = ExplainQuestion(
+        **common, consumer=request.consumer, methods=tuple(methods), claims=dict(request.token or {})
+    )
     try:
         return answer(gateway.runtime, question, gateway.behaviour)
     except CannotAssume:
