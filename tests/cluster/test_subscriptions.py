@@ -184,7 +184,7 @@ def test_what_is_edited_after_the_approval_waits_again(system: System, parties: 
 
 
 def test_access_ends_when_its_time_has_come(system: System, parties: Parties) -> None:
-    end = _ends(6)
+    end = _ends(10)
     wish, _ = _asked_and_granted(system, parties, notAfter=end)
     granted = system.wait_for(wish, "Approved")
     assert granted["status"]["expires"] == end
