@@ -37,7 +37,7 @@ from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.intake import CallerGone, Prompt, Receive, read_body, read_prompt
 from tidegate_dataplane.proxy.keys import Presented, presented_keys
 from tidegate_dataplane.proxy.limits import failure_of
-from tidegate_dataplane.proxy.listing import list_models, listing_call
+from tidegate_dataplane.proxy.listing import Lister, listing_call
 from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.room import Room, Share
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
@@ -72,6 +72,7 @@ class Traffic:
         strangers_bytes: int = Limits().strangers_bytes,
     ) -> None:
         self._room = Room(strangers_bytes)
+        self._lister = Lister()
         self._reloader = reloader
         self._ledger = ledger
         self._forwarder = forwarder
@@ -158,7 +159,7 @@ class Traffic:
             proxy_headers=exchange.proxy_headers,
         )
         identity = identity or await self._introspected(exchange, runtime, presented, asked_by_all(runtime))
-        found = list_models(runtime, call, identity, exchange.arrived)
+        found = await self._lister.answer(runtime, call, identity, exchange.arrived)
         if isinstance(found, Denial):
             raise self._denied(exchange, Decision(found), found)
         self._key_uses.note(identity, exchange.arrived)

@@ -5,6 +5,8 @@ in any operation, and no Deny rule matches the asking itself. An Allow rule that
 who may not use it; all else that guards the route holds for them too.
 """
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine import denials
@@ -15,7 +17,6 @@ from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
-from tidegate_dataplane.engine.network import Refusal, leaked
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, Route, Rule
 from tidegate_dataplane.snapshot.entries import Method, Operation
@@ -35,29 +36,27 @@ def visible_models(runtime: Runtime, call: Call, now: float) -> list[str] | Deni
 
 def models_for(runtime: Runtime, call: Call, identity: Identity, now: float) -> list[str] | Denial:
     """The same for a caller that is identified (or NOBODY)."""
+    found = set[str]().union(*each_route(runtime, call, identity, now))
+    return all_models(found, identity)
+
+
+def each_route(runtime: Runtime, call: Call, identity: Identity, now: float) -> Iterator[set[str]]:
+    """What the caller may know of, route by route: there may be thousands, and others must get their turn."""
     namespaces = {one.consumer.namespace for one in (identity, *identity.alternatives)}
-    visible = {
-        model
-        for namespace in namespaces
-        for route in _candidates(runtime, namespace)
-        for model in route.entry.models
-        if not model.endswith("*") and _listed(runtime, route, model, call, now, identity)
-    }
-    if not visible and identity is NOBODY:
-        return denials.NO_KEY
-    if not visible and (leak := _leak(runtime, namespaces, identity)) is not None:
-        return denials.leaked_key(leak.ref)
-    return sorted(visible)
-
-
-def _leak(runtime: Runtime, namespaces: set[str], identity: Identity) -> Refusal | None:
-    """A leaked key to which nothing is left is answered as an unknown one."""
     for namespace in namespaces:
         for route in _candidates(runtime, namespace):
-            found = leaked(route.guard.leaks, identity, runtime.lists) if route.guard.leaks else None
-            if found is not None:
-                return found
-    return None
+            yield {
+                model
+                for model in route.entry.models
+                if not model.endswith("*") and _listed(runtime, route, model, call, now, identity)
+            }
+
+
+def all_models(found: set[str], identity: Identity) -> list[str] | Denial:
+    """What there is to answer once all routes have been looked at."""
+    if not found and identity is NOBODY:
+        return denials.NO_KEY
+    return sorted(found)
 
 
 def _candidates(runtime: Runtime, namespace: str) -> tuple[Route, ...]:
