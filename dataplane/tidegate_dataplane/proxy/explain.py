@@ -108,6 +108,8 @@ def read_time(value: float | str | None) -> float:
 
 def _call(question: ExplainQuestion, headers: Mapping[str, str], *, keys: tuple[str, ...]) -> Call:
     base, operation = "/v1", question.operation or Operation.CHAT
+    if operation is Operation.MODELS:
+        raise ValueError("Models is asking which models there are, which is no call to one: ask for another operation")
     path = question.path
     if path:
         base, found = parse_path(path)

@@ -108,3 +108,8 @@ def test_questions_that_cannot_be_asked(folder: str, arguments: tuple[str, ...],
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     code, output = run("explain", str(tmp_path / "nowhere"), "--model", "gpt-4o")
     assert (code, "no such file" in output) == (2, True)
+
+
+def test_asking_which_models_there_are_is_no_call_to_one(folder: str) -> None:
+    code, output = run("explain", folder, "--as", "search", *CALL, "--operation", "Models")
+    assert (code, "which is no call to one" in output) == (2, True)
