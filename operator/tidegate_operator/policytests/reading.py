@@ -213,8 +213,11 @@ def _question(file: _File, where: FieldPath, case: CasePart) -> ExplainQuestion:
     if not isinstance(request.model, str):
         raise file.fail(where, "the request needs a model (here or in defaults)")
     ways = [name for name in _WHO if getattr(case, name) not in (UNSET, False)]
-    if len(ways) != 1:
-        raise file.fail(where, "say who calls: give exactly one of as, anonymous: true and certificate")
+    by_claims = not ways and case.claims is not UNSET
+    if len(ways) != 1 and not by_claims:
+        raise file.fail(
+            where, "say who calls: give exactly one of as, anonymous: true and certificate, or claims alone"
+        )
     if case.method is not UNSET and case.methods is not UNSET:
         raise file.fail(where, "give method or methods, not both")
     try:

@@ -223,3 +223,53 @@ def test_the_examples_keep_what_they_promise() -> None:
     examples = Path(__file__).resolve().parents[3] / "examples"
     code, output = run("test", str(examples / "quickstart"), "--mutate", "--strict", "--min-coverage", "100")
     assert code == 0, output
+
+
+def test_callers_whom_only_a_mapping_names(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "people.yaml").write_text("""\
+apiVersion: tidegate.dev/v1alpha1
+kind: AIRoute
+metadata: {name: chat, namespace: people}
+spec:
+  models: [gpt-4o]
+  pathPrefix: /people
+  targets: [{backendRef: {name: mock}}]
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: AIBackend
+metadata: {name: mock, namespace: people}
+spec: {provider: Mock, mock: {reply: hello}}
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: AIPolicy
+metadata: {name: people, namespace: people}
+spec:
+  targetRefs: [{kind: Namespace}]
+  authentication:
+    methods: [JWT]
+    jwt:
+    - name: idp
+      issuer: https://idp.example.com
+      audiences: [tidegate]
+      claims: {name: token.claims.user, roles: token.claims.groups}
+  authorization:
+    rules: [{name: staff, effect: Allow, roles: [staff]}]
+""")
+    (tmp_path / "people.test.yaml").write_text("""\
+defaults:
+  request: {model: gpt-4o, path: /people/chat/completions}
+tests:
+- name: staff
+  claims: {iss: https://idp.example.com, sub: u1, user: ada, groups: [staff]}
+  expect: {allowed: true, consumer: "people/jwt:ada"}
+- name: others
+  claims: {iss: https://idp.example.com, sub: u2, user: bob, groups: []}
+  expect: {status: 403, reason: the rule names}
+""")
+    code, output = run("test", str(tmp_path))
+    assert code == 0, output
+    claims = ("--claim", "iss=https://idp.example.com", "--claim", "user=ada", "--claim", 'groups=["staff"]')
+    code, output = run("explain", str(tmp_path), "--model", "gpt-4o", "--path", "/people/chat/completions", *claims)
+    assert code == 0, output
+    assert "AIConsumer people/jwt:ada by JWT" in output
