@@ -56,7 +56,10 @@ def policy_tests(
     wrongs = _mutate(worlds) if mutation and not failed else None
     report = Report(results, covered, wrongs, time.time() - started)
     if junit is not None:
-        junit.write_bytes(as_junit(results, started=started))
+        try:
+            junit.write_bytes(as_junit(results, started=started))
+        except OSError as error:
+            refuse("test", f"{junit}: {error.strerror}")
     typer.echo(as_json(report) if output is Output.JSON else as_text(report, _shown_places(worlds)))
     if covered.percent < min_coverage:
         typer.echo(f"coverage is {covered.percent:.1f} %, less than {min_coverage:g} %", err=True)
