@@ -17,6 +17,7 @@ from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
+from tidegate_dataplane.engine.network import Refusal, leaked
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, Route, Rule
 from tidegate_dataplane.snapshot.entries import Method, Operation
@@ -36,14 +37,12 @@ def visible_models(runtime: Runtime, call: Call, now: float) -> list[str] | Deni
 
 def models_for(runtime: Runtime, call: Call, identity: Identity, now: float) -> list[str] | Denial:
     """The same for a caller that is identified (or NOBODY)."""
-    found = set[str]().union(*each_route(runtime, call, identity, now))
-    return all_models(found, identity)
+    return all_models(runtime, set[str]().union(*each_route(runtime, call, identity, now)), identity)
 
 
 def each_route(runtime: Runtime, call: Call, identity: Identity, now: float) -> Iterator[set[str]]:
     """What the caller may know of, route by route: there may be thousands, and others must get their turn."""
-    namespaces = {one.consumer.namespace for one in (identity, *identity.alternatives)}
-    for namespace in namespaces:
+    for namespace in _namespaces(identity):
         for route in _candidates(runtime, namespace):
             yield {
                 model
@@ -52,11 +51,27 @@ def each_route(runtime: Runtime, call: Call, identity: Identity, now: float) -> 
             }
 
 
-def all_models(found: set[str], identity: Identity) -> list[str] | Denial:
+def all_models(runtime: Runtime, found: set[str], identity: Identity) -> list[str] | Denial:
     """What there is to answer once all routes have been looked at."""
     if not found and identity is NOBODY:
         return denials.NO_KEY
+    if not found and (leak := _leak(runtime, identity)) is not None:
+        return denials.leaked_key(leak.ref)
     return sorted(found)
+
+
+def _leak(runtime: Runtime, identity: Identity) -> Refusal | None:
+    """A leaked key to which nothing is left is answered as an unknown one."""
+    for namespace in _namespaces(identity):
+        for route in _candidates(runtime, namespace):
+            found = leaked(route.guard.leaks, identity, runtime.lists) if route.guard.leaks else None
+            if found is not None:
+                return found
+    return None
+
+
+def _namespaces(identity: Identity) -> set[str]:
+    return {one.consumer.namespace for one in (identity, *identity.alternatives)}
 
 
 def _candidates(runtime: Runtime, namespace: str) -> tuple[Route, ...]:

@@ -80,7 +80,7 @@ class Lister:
             found |= models
             if perf_counter() >= end:
                 await self._rest(routes, found)
-        return all_models(found, identity)
+        return all_models(runtime, found, identity)
 
     async def _rest(self, routes: Iterator[set[str]], found: set[str]) -> None:
         if self._waiting > MAX_WAITING:
