@@ -136,6 +136,10 @@ def _entrance(subject: Subject, trace: list[Step] | None) -> Denial | None:
         what = route.unavailable[0]
         _note(trace, "availability", RuleRef(what.kind, what.key, 0), "it was never valid", Verdict.DENIED)
         return denials.policy_unavailable(route)
+    if route.too_costly:
+        saw = f"the expressions of its policies may cost {route.too_costly} units in all"
+        _note(trace, "availability", route.ref, saw, Verdict.DENIED)
+        return denials.policy_too_costly(route)
     _note_gates(trace, guard, identity)
     return None if accepted else denials.method_not_accepted(closed)
 

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine.decision import Denial
+from tidegate_dataplane.expressions.cost import ROUTE_LIMIT
 from tidegate_dataplane.ledger.demand import Excess
 from tidegate_dataplane.runtime.objects import Gate, Route, RuleRef, Subscriber, Subscriptions
 
@@ -142,6 +143,14 @@ def policy_unavailable(route: Route) -> Denial:
     what = route.unavailable[0]
     message = f"{what.kind} {what.key} applies here and has never been valid: its owner must correct it; retry later."
     return Denial(503, "policy_unavailable", _SERVER, message, rule=RuleRef(what.kind, what.key, 0), retry_after=5.0)
+
+
+def policy_too_costly(route: Route) -> Denial:
+    message = (
+        f"The expressions of the policies on {route.ref} may cost {route.too_costly} units in all, more than "
+        f"{ROUTE_LIMIT}: their owners must simplify them; retry later."
+    )
+    return Denial(503, "policy_too_costly", _SERVER, message, rule=route.ref, retry_after=5.0)
 
 
 def backend_unavailable(route: Route) -> Denial:

@@ -35,15 +35,17 @@ class ValueKind(Enum):
 
 
 class Evaluation:
-    """A checked expression, evaluated afresh each time. `variables` are those that it needs.
+    """A checked expression, evaluated afresh each time. `variables` are those that it needs, `cost` is in the units of
+    cost.py.
 
     Not for use by several threads at once: the values of the last call stay in its context.
     """
 
-    __slots__ = ("_clock", "_context", "_faults", "_last", "_program", "_reads", "source", "variables")
+    __slots__ = ("_clock", "_context", "_faults", "_last", "_program", "_reads", "cost", "source", "variables")
 
     def __init__(self, source: str, references: References) -> None:
         self.source = source
+        self.cost = references.cost
         self.variables = frozenset(read.root for read in references.reads)
         self._program = _parse(references.text)
         functions: dict[str, Callable[..., object]] = {name: accessor(name) for name in references.zoned}
@@ -198,7 +200,7 @@ def _checked(text: str, roots: frozenset[str], limit: int) -> References:
             f"the expression may cost {found} units, more than {limit}: use fewer macros, patterns without classes and "
             "counted repetitions, or startsWith(), contains() and 'in'"
         )
-    return references
+    return references._replace(cost=found)
 
 
 def _guarded(function: Callable[..., object], faults: list[Exception]) -> Callable[..., object]:

@@ -69,6 +69,11 @@ class Rule(Struct, frozen=True, eq=False):
     versions: Names | None = None
     by_target: bool = False
 
+    @property
+    def cost(self) -> int:
+        """What its expression may cost, in the units of expressions.cost."""
+        return 0 if self.program is None else self.program.cost
+
 
 class Bucket(Struct, frozen=True, gc=False):
     """A rate limit of a policy; `rate` is in requests a second.
@@ -135,6 +140,11 @@ class RiskSection(Struct, frozen=True, eq=False):
     deny: int | None
     acr_values: tuple[str, ...]
     max_age: float
+
+    @property
+    def cost(self) -> int:
+        """What its expressions may cost, in the units of expressions.cost."""
+        return sum(signal.program.cost for signal in self.signals if signal.program is not None)
 
 
 class Network(Struct, frozen=True, eq=False):
@@ -241,6 +251,8 @@ class Guard(Struct, frozen=True, eq=False):
     gates name, by method, `mappings` of those that say who a token stands for. `deny` holds every Deny rule, `allow`
     one group for each policy that has Allow rules: its own reference, and the rules. `by_address` are those of the
     buckets whose counters are known only when a call comes. `by_target` tells whether any rule looks at the backend.
+    `cost` is what all expressions may cost that are asked once for each call, `target_cost` those asked for each
+    target.
     """
 
     gates: tuple[Gate, ...]
@@ -255,6 +267,8 @@ class Guard(Struct, frozen=True, eq=False):
     networks: tuple[Network, ...]
     leaks: tuple[Leaks, ...]
     by_target: bool = False
+    cost: int = 0
+    target_cost: int = 0
 
 
 class Plan(Struct, frozen=True, eq=False):
@@ -287,7 +301,8 @@ class Route(Struct, frozen=True, eq=False):
     """An effective route: its entry, its usable targets, and what guards it.
 
     `admits` are the namespaces whose consumers may come in, None means all. `unavailable` says why every call is
-    answered 503, if it is. `subscriptions` is None where none is needed.
+    answered 503, if it is; so is each where expressions may cost `too_costly` units, which is 0 where they cost little
+    enough. `subscriptions` is None where none is needed.
     """
 
     key: str
@@ -304,6 +319,7 @@ class Route(Struct, frozen=True, eq=False):
     stream_idle_timeout: float
     variables: dict[str, object]
     subscriptions: Subscriptions | None = None
+    too_costly: int = 0
 
 
 class Consumer(Struct, frozen=True, eq=False, gc=False):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from tidegate_dataplane.expressions.cost import ROUTE_LIMIT
 from tidegate_dataplane.runtime.lower import reference
 from tidegate_dataplane.runtime.objects import Backend, Gate, Guard, Policy, Provider, Quota, Route, Target, Tier
 from tidegate_dataplane.runtime.subscribers import lower_subscriptions
@@ -41,6 +42,8 @@ class RouteBuilder:
         guards = self._guards.get(entry.policies)
         if guards is None:
             guards = self._guards[entry.policies] = self._fold(entry.policies)
+        reached = tiers(entry.targets, self._backends)
+        cost, shadow_cost = (0 if guard is None else _cost(guard, reached) for guard in guards)
         return Route(
             key=entry.source.key,
             ref=reference("AIRoute", entry.source),
@@ -48,14 +51,16 @@ class RouteBuilder:
             namespace=namespace,
             admits=None if "*" in entry.allowed_namespaces else self._admits((namespace, *entry.allowed_namespaces)),
             unavailable=(*entry.unavailable, *self._missing(entry)),
-            tiers=tiers(entry.targets, self._backends),
+            tiers=reached,
             guard=guards[0],
-            shadow=guards[1],
+            # What is only tried closes nothing; then it is not tried.
+            shadow=guards[1] if cost + shadow_cost <= ROUTE_LIMIT else None,
             quotas=tuple(self._quotas[key] for key in dict.fromkeys(entry.quotas) if key in self._quotas),
             timeout=entry.timeout_ms / 1000,
             stream_idle_timeout=entry.stream_idle_timeout_ms / 1000,
             variables={"name": entry.source.name, "namespace": namespace},
             subscriptions=lower_subscriptions(entry, former),
+            too_costly=cost if cost > ROUTE_LIMIT else 0,
         )
 
     def _admits(self, namespaces: tuple[str, ...]) -> frozenset[str]:
@@ -91,6 +96,8 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
     asked = [policy for policy, sections in pairs if Section.AUTHENTICATION in sections]
     ruled = [policy for policy, sections in pairs if Section.AUTHORIZATION in sections]
     limited = [policy for policy, sections in pairs if Section.RATE_LIMITS in sections]
+    rules = [rule for policy in ruled for rule in (*policy.deny, *policy.allow)]
+    risks = tuple(policy.risk for policy, sections in pairs if policy.risk is not None and Section.RISK in sections)
     deny = [rule for policy in ruled for rule in policy.deny]
     groups = [(policy.ref, policy.allow) for policy in ruled if policy.allow]
     buckets = tuple(bucket for policy in limited for bucket in policy.buckets)
@@ -105,14 +112,20 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
         deny=tuple(sorted(deny, key=lambda rule: rule.program is not None)),
         allow=tuple(sorted(groups, key=lambda group: group[1][0].program is not None)),
         buckets=buckets,
-        risks=tuple(policy.risk for policy, sections in pairs if policy.risk is not None and Section.RISK in sections),
+        risks=risks,
         by_address=tuple(bucket for bucket in buckets if bucket.per is RateLimitScope.ADDRESS),
         networks=tuple(
             policy.network for policy, sections in pairs if policy.network is not None and Section.NETWORK in sections
         ),
         leaks=tuple(policy.leaks for policy in asked if policy.leaks is not None),
-        by_target=any(rule.by_target for policy in ruled for rule in (*policy.deny, *policy.allow)),
+        by_target=any(rule.by_target for rule in rules),
+        cost=sum(rule.cost for rule in rules if not rule.by_target) + sum(risk.cost for risk in risks),
+        target_cost=sum(rule.cost for rule in rules if rule.by_target),
     )
+
+
+def _cost(guard: Guard, reached: tuple[Tier, ...]) -> int:
+    return guard.cost + guard.target_cost * sum(len(tier.orders) for tier in reached)
 
 
 def _gate(policy: Policy, entry: AuthenticationEntry) -> Gate:

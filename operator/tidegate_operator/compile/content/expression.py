@@ -1,16 +1,40 @@
 """Checks CEL expressions with the compiler that the data planes use."""
 
+from collections.abc import Iterable
+from functools import lru_cache
+
 from tidegate_dataplane.expressions import ExpressionError, ValueKind, compile_expression, compile_value
+from tidegate_dataplane.expressions.cost import ROUTE_LIMIT
 from tidegate_dataplane.snapshot.entries import ClaimMapping
 from tidegate_operator.compile.problems import Problems
 
 
 def check_expression(text: str, field: str, problems: Problems, *, by_target: bool = False) -> None:
     """Note a problem when a data plane could not compile `text`; `by_target` if it may look at the backend."""
+    found = _cost(text, by_target=by_target)
+    if isinstance(found, str):
+        problems.add(field, found)
+
+
+@lru_cache(maxsize=4096)
+def _cost(text: str, *, by_target: bool) -> int | str:
+    """What an expression may cost, or what is wrong with it."""
     try:
-        compile_expression(text, by_target=by_target)
+        return compile_expression(text, by_target=by_target).cost
     except ExpressionError as error:
-        problems.add(field, str(error))
+        return str(error)
+
+
+def check_cost(rules: Iterable[str], signals: Iterable[str], problems: Problems) -> None:
+    """Note when the valid ones of the conditions of one policy may cost more together than a route allows."""
+    found = [*(_cost(text, by_target=True) for text in rules), *(_cost(text, by_target=False) for text in signals)]
+    total = sum(cost for cost in found if isinstance(cost, int))
+    if total > ROUTE_LIMIT:
+        problems.add(
+            "spec",
+            f"all expressions may cost {total} units together, more than {ROUTE_LIMIT}, which the policies on a route "
+            "may cost in all: use fewer macros and patterns",
+        )
 
 
 def check_mapping(mapping: ClaimMapping, field: str, problems: Problems) -> None:

@@ -12,7 +12,7 @@ from tidegate_dataplane.snapshot.entries import (
     Strength,
 )
 from tidegate_operator.compile.content.authentication import authentication_content
-from tidegate_operator.compile.content.expression import check_expression
+from tidegate_operator.compile.content.expression import check_cost, check_expression
 from tidegate_operator.compile.content.fields import duration_within, placement_of, source_of, target_refs
 from tidegate_operator.compile.content.network import network_content
 from tidegate_operator.compile.content.risk import risk_content
@@ -27,6 +27,10 @@ def policy_content(resource: Resource, spec: AIPolicySpec, facts: Facts, problem
     """Lower a valid spec; notes problems of targets, expressions and periods."""
     rules = spec.authorization.rules if spec.authorization else None
     limits = spec.rate_limits
+    signals = spec.risk.signals if spec.risk else ()
+    check_cost(
+        (rule.when for rule in rules or () if rule.when), (signal.when for signal in signals if signal.when), problems
+    )
     return PolicyEntry(
         source=source_of(resource),
         target_refs=target_refs(spec.target_refs, resource, facts, problems),
