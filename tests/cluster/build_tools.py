@@ -49,7 +49,7 @@ class BuildFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Tool:
-    """One binary: the folder under tools/ that pins it, its Go package, and how it is built. `cgo` needs a C compiler."""
+    """One binary: the folder under tools/ that pins it, its Go package, and how it is built; `cgo` needs a compiler."""
 
     name: str
     module: str

@@ -93,8 +93,8 @@ def step_up_required(ref: RuleRef, acr_values: tuple[str, ...], max_age: float) 
 
 def approval_required(ref: RuleRef, request: str) -> Denial:
     message = (
-        f"{ref.kind} {ref.key} needs somebody's approval for this call: have {request} approved by an AIApproval, then send the very "
-        "same request again."
+        f"{ref.kind} {ref.key} needs somebody's approval for this call: have {request} approved by an AIApproval, then "
+        "send the very same request again."
     )
     return Denial(403, "approval_required", _PERMISSION, message, rule=ref)
 

@@ -22,8 +22,8 @@ _MAX_TOKENS = 2**31 - 1
 _MAX_CHOICES = 128
 _STRING, _ARRAY, _OBJECT = b'"', b"[", b"{"
 
-# The field that holds the prompt (of a fine-tuning job: the name of a file that the provider has), the JSON types it may
-# have, and whether the request has no meaning without it.
+# The field that holds the prompt (of a fine-tuning job: the name of a file that the provider has), the JSON types it
+# may have, and whether the request has no meaning without it.
 _PROMPT: Mapping[Operation, tuple[str, bytes, str, bool]] = {
     Operation.CHAT: ("messages", _ARRAY, "an array of messages", True),
     Operation.COMPLETION: ("prompt", _STRING + _ARRAY, "a string or an array", True),

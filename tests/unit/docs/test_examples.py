@@ -17,12 +17,16 @@ GUIDE = (ROOT / "docs" / "how-to" / "access-rules.md").read_text()
 BLOCKS = [block for block in re.findall(r"(?:^ {4}\S.*\n)+", GUIDE, re.MULTILINE) if "tidegate test" not in block]
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent.name for path in EXAMPLES.rglob("*.test.yaml")}))
+@pytest.mark.parametrize("folder", sorted(path.parent.parent.name for path in EXAMPLES.glob("*/tests/*.test.yaml")))
 def test_the_tests_of_an_example_pass(folder: str) -> None:
     app = typer.Typer()
     register(app)
     result = CliRunner().invoke(app, ["test", str(EXAMPLES / folder)])
     assert result.exit_code == 0, result.output
+
+
+def test_tests_stand_apart_so_that_kubectl_can_apply_a_folder() -> None:
+    assert not list(EXAMPLES.glob("*/*.test.yaml"))
 
 
 def test_the_guide_has_expressions() -> None:
