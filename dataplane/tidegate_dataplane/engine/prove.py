@@ -7,7 +7,7 @@ several tenants may claim one token or certificate; each route takes the one tha
 take another's callers away.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.mapping import claims_of, mapped_consumer
+from tidegate_dataplane.expressions import ValueProgram
+from tidegate_dataplane.expressions.cost import MAPPING_LIMIT
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import (
     NO_TOKEN,
@@ -122,7 +124,8 @@ def holders_of_token(runtime: Runtime, proof: TokenProof) -> dict[str, Identity]
 
     Where an AIConsumer of a namespace claims the token, no mapping makes another consumer of that namespace of it.
     """
-    providers = [runtime.providers.by_key[key] for key in sorted(proof.accepted) if key in runtime.providers.by_key]
+    known = runtime.providers.by_key
+    providers = list(_affordable(known[key] for key in sorted(proof.accepted) if key in known))
     holders: dict[str, Identity] = {}
     for match in runtime.matches.of_token(proof.issuer, proof.claims):
         vouchers = [one for one in providers if one.everywhere or one.namespace == match.consumer.namespace]
@@ -133,6 +136,20 @@ def holders_of_token(runtime: Runtime, proof: TokenProof) -> dict[str, Identity]
         if consumer.namespace not in declared:
             holders[consumer.key] = _identity(proof, "", consumer, vouchers)
     return holders
+
+
+def _affordable(providers: Iterable[Provider]) -> Iterator[Provider]:
+    """Those of each namespace whose mappings cost no more together than one may: a tenant that has many providers take
+    its tokens pays with those beyond, which do not take them, and not with everybody's time."""
+    spent: dict[str, set[ValueProgram]] = {}
+    for provider in providers:
+        if provider.programs is not None:
+            programs = spent.setdefault(provider.namespace, set())
+            wanted = programs.union(provider.programs.all)
+            if sum(program.cost for program in wanted) > MAPPING_LIMIT:
+                continue
+            spent[provider.namespace] = wanted
+        yield provider
 
 
 def _mapped(providers: Iterable[Provider], proof: TokenProof) -> Iterable[tuple[Consumer, list[Provider]]]:

@@ -21,7 +21,7 @@ _ENTRY: Final = 8
 
 RULE_LIMIT: Final = 20_000  # for each request, about two milliseconds
 ROUTE_LIMIT: Final = 60_000  # of all expressions on one route
-MAPPING_LIMIT: Final = 200_000  # once for each token
+MAPPING_LIMIT: Final = 200_000  # once for each token, all of one namespace together
 
 WORD: Final = 1
 WALK: Final = 10

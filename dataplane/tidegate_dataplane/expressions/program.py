@@ -139,19 +139,40 @@ class Program(Evaluation):
 
 
 class ValueProgram(Evaluation):
-    """A checked expression of a claim mapping."""
+    """A checked expression of a claim mapping. Many policies may map alike: the last result is kept."""
 
-    __slots__ = ("kind",)
+    __slots__ = ("_result", "_token", "kind")
 
     def __init__(self, source: str, references: References, kind: ValueKind) -> None:
         super().__init__(source, references)
         self.kind = kind
+        self._token: object = None
+        self._result: tuple[str, ...] | str = ""
 
     def evaluate(self, variables: Mapping[str, Any]) -> tuple[str, ...]:
         """The strings; of kind TEXT exactly one. A single string will do for a list of one (as in RFC 7519's `aud`).
 
-        `variables` maps `token` to a mapping of its members. Raises EvaluationError.
+        `variables` maps `token` to a mapping of its members, which must not be changed in place. Raises
+        EvaluationError.
         """
+        token = variables["token"]
+        if token is not self._token:
+            self._token = None
+            try:
+                self._result = self._texts(variables)
+            except EvaluationError as error:
+                self._result, self._token = str(error), token
+                raise
+            self._token = token
+        if isinstance(self._result, str):
+            raise EvaluationError(self._result)
+        return self._result
+
+    def forget(self) -> None:
+        super().forget()
+        self._token = None
+
+    def _texts(self, variables: Mapping[str, Any]) -> tuple[str, ...]:
         result = self.value(variables)
         if isinstance(result, str):
             return (result,)

@@ -99,6 +99,12 @@ class MappingPrograms(Struct, frozen=True, eq=False):
     roles: ValueProgram | None
     attributes: dict[str, ValueProgram]
 
+    @property
+    def all(self) -> tuple[ValueProgram, ...]:
+        """All that there are."""
+        given = (self.name, self.namespace, self.team, self.tier, self.roles, *self.attributes.values())
+        return tuple(program for program in given if program is not None)
+
 
 class Provider(Struct, frozen=True, eq=False):
     """Who may vouch for callers by tokens. `key` is "namespace/policy/name".

@@ -34,3 +34,17 @@ def test_what_is_too_much_together_is_told(rules: int, signals: int) -> None:
 @pytest.mark.parametrize(("rules", "signals"), [(3, 0), (1, 2)])
 def test_a_few_are_accepted(rules: int, signals: int) -> None:
     assert verdict(rules, signals).accepted
+
+
+@pytest.mark.parametrize(("attributes", "accepted"), [(2, True), (8, False)])
+def test_a_mapping_costs_no_more_in_all_than_one_expression_may(attributes: int, accepted: bool) -> None:
+    key = ObjectKey(Kind.POLICY, "team-a", "p")
+    claims = {f"a{number}": f"token.claims.g.filter(g, g != '{number}')[0]" for number in range(attributes)}
+    provider = {"name": "idp", "issuer": "https://idp.example.com", "audiences": ["a"]}
+    spec = {
+        "targetRefs": [{"kind": "Namespace"}],
+        "authentication": {"methods": ["JWT"], "jwt": [{**provider, "claims": {"attributes": claims}}]},
+    }
+    found = compile_world(World({key: Resource(key, spec)}), Facts()).verdicts[key]
+    assert found.accepted is accepted
+    assert [one.field for one in found.errors] == ([] if accepted else ["spec.authentication.jwt[0].claims"])

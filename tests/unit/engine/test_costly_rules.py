@@ -7,9 +7,12 @@ import pytest
 from samples.snapshots import NOON, allow, attach, backend, call, consumer, deny, policy, route, runtime_of
 from tidegate_dataplane.engine.decide import decide
 from tidegate_dataplane.engine.decision import Step
-from tidegate_dataplane.expressions import compile_expression
-from tidegate_dataplane.expressions.cost import ROUTE_LIMIT, RULE_LIMIT
+from tidegate_dataplane.engine.prove import TokenProof, holders_of_token
+from tidegate_dataplane.expressions import EvaluationError, ValueKind, compile_expression, compile_value
+from tidegate_dataplane.expressions.cost import MAPPING_LIMIT, ROUTE_LIMIT, RULE_LIMIT
 from tidegate_dataplane.snapshot.entries import (
+    AuthenticationEntry,
+    ClaimMapping,
     Method,
     Mode,
     PolicyEntry,
@@ -18,6 +21,8 @@ from tidegate_dataplane.snapshot.entries import (
     SignalEntry,
     SignalKind,
     TargetEntry,
+    TokenKind,
+    TokenProviderEntry,
 )
 
 COSTLY = r"request.headers['x'].matches(r'\w\w\w\wc')"
@@ -83,3 +88,44 @@ def test_many_plain_rules_are_no_trouble() -> None:
         for number in range(63)
     ]
     assert code(policy("team-a/p", methods=KEYS, rules=(*rules, allow("rest")))) == ""
+
+
+def test_mappings_of_one_namespace_cost_a_token_no_more_than_one_may() -> None:
+    """However many providers of a tenant take a token: those beyond do not take it, and others' still do."""
+    greedy = [_mapped(f"team-a/p{number}", f"'g{number}'") for number in range(30)]
+    alike = [_mapped(f"team-b/p{number}", "'same'") for number in range(30)]
+    runtime = runtime_of(*greedy, *alike, route(policies=attach("team-a/p0")))
+    proof = TokenProof(
+        Method.JWT,
+        "https://idp.example.com",
+        {},
+        {"issuer": "", "subject": "ada", "acr": "", "authTime": 0, "claims": {"g": ["a"]}},
+        frozenset(runtime.providers.by_key),
+        b"",
+    )
+    holders = holders_of_token(runtime, proof)
+    assert "team-b/p29/idp" in holders["team-b/jwt:ada"].vouchers
+    assert len(holders["team-b/jwt:ada"].vouchers) == len(alike)
+    ours = holders["team-a/jwt:ada"]
+    programs = [runtime.providers.by_key[key].programs for key in ours.vouchers]
+    total = sum(program.cost for one in programs if one is not None for program in one.all)
+    assert MAPPING_LIMIT / 2 < total <= MAPPING_LIMIT
+    assert ours.claims.keys() == ours.vouchers
+
+
+def _mapped(key: str, different: str) -> PolicyEntry:
+    mapping = ClaimMapping(name="token.subject", roles=f"token.claims.g.filter(g, g != {different})")
+    provider = TokenProviderEntry(name="idp", kind=TokenKind.JWT, issuer="https://idp.example.com", mapping=mapping)
+    section = AuthenticationEntry(methods=(Method.JWT,), providers=(provider,))
+    return policy(key, authentication=section)
+
+
+def test_what_a_mapping_reads_of_one_token_is_worked_out_once() -> None:
+    program = compile_value("token.claims.g.filter(g, g != 'b')", ValueKind.TEXTS)
+    one, other = {"claims": {"g": ["a", "b"]}}, {"claims": {"g": ["c"]}}
+    assert program.evaluate({"token": one}) is program.evaluate({"token": one})
+    assert program.evaluate({"token": other}) == ("c",)
+    assert program.evaluate({"token": one}) == ("a",)
+    for _ in range(2):
+        with pytest.raises(EvaluationError):
+            program.evaluate({"token": {"claims": {}}})

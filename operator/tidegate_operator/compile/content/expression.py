@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from tidegate_dataplane.expressions import ExpressionError, ValueKind, compile_expression, compile_value
-from tidegate_dataplane.expressions.cost import ROUTE_LIMIT
+from tidegate_dataplane.expressions.cost import MAPPING_LIMIT, ROUTE_LIMIT
 from tidegate_dataplane.snapshot.entries import ClaimMapping
 from tidegate_operator.compile.problems import Problems
 
@@ -41,13 +41,22 @@ def check_mapping(mapping: ClaimMapping, field: str, problems: Problems) -> None
     """Note every expression of a claim mapping that a data plane could not compile."""
     texts = {name: getattr(mapping, name) for name in ("name", "namespace", "team", "tier", "roles")}
     texts |= {f"attributes.{name}": text for name, text in mapping.attributes.items()}
+    total = 0
     for name, text in texts.items():
         if text:
-            _check_value(text, ValueKind.TEXTS if name == "roles" else ValueKind.TEXT, f"{field}.{name}", problems)
+            total += _value_cost(
+                text, ValueKind.TEXTS if name == "roles" else ValueKind.TEXT, f"{field}.{name}", problems
+            )
+    if total > MAPPING_LIMIT:
+        problems.add(
+            field,
+            f"all expressions may cost {total} units together, more than {MAPPING_LIMIT}: use fewer of filter and map",
+        )
 
 
-def _check_value(text: str, kind: ValueKind, field: str, problems: Problems) -> None:
+def _value_cost(text: str, kind: ValueKind, field: str, problems: Problems) -> int:
     try:
-        compile_value(text, kind)
+        return compile_value(text, kind).cost
     except ExpressionError as error:
         problems.add(field, str(error))
+        return 0
