@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from dataplane.factory import bundle_of, route, shard, source
+from dataplane.factory import bundle_of, policy, route, shard, source
 from dataplane.planes import running
 from dataplane.raw_http import RawAnswer, chat, connect, read_answer, request
 from oidc.signing import ISSUER, Signer, encode, jwt_provider, key_set
 from tidegate_dataplane.authenticate.authenticator import Authenticator
 from tidegate_dataplane.authenticate.jose import other_spelling
 from tidegate_dataplane.authenticate.keys import parse_key_set
+from tidegate_dataplane.authenticate.rate import Rate
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.reload import Outcome
 from tidegate_dataplane.runtime import Runtime
@@ -30,6 +31,8 @@ from tidegate_dataplane.snapshot.entries import (
     Shard,
     TargetKind,
     TargetRef,
+    TokenKind,
+    TokenProviderEntry,
 )
 from tidegate_dataplane.snapshot.records import join_digests
 
@@ -134,3 +137,24 @@ async def test_large_tokens_are_remembered_up_to_a_bound(monkeypatch: Any) -> No
             token = SIGNER.token(sub=f"u{number}", iss=ISSUER, padding="x" * 9_000)
             assert (await ask(plane, token)).status == 200
     assert max(kept) <= 4
+
+
+async def test_guesses_are_limited_although_another_route_asks_a_server() -> None:
+    """A provider of introspection anywhere must not make guessing at API keys free."""
+    server = TokenProviderEntry(
+        name="server",
+        kind=TokenKind.INTROSPECTION,
+        endpoint="http://127.0.0.1:9/introspect",
+        client_id="gateway",
+        credential="secret",
+    )
+    elsewhere = PolicyEntry(
+        source=source("elsewhere"),
+        target_refs=(TargetRef(kind=TargetKind.NAMESPACE),),
+        authentication=AuthenticationEntry(methods=(Method.INTROSPECTION,), providers=(server,)),
+    )
+    routes = [route(), route("other", models=("other",), policies=("elsewhere",))]
+    bundle = bundle_of(shard(routes=routes, policies=[policy(), elsewhere]))
+    async with running(bundle, failures_per_address=Rate.parse("3/1h")) as plane:
+        answers = [(await ask(plane, f"{number}-is-a-guess")).status for number in range(5)]
+    assert answers == [401, 401, 401, 429, 429]
