@@ -7,6 +7,7 @@ repeat it.
 import asyncio
 import logging
 from collections.abc import Mapping, MutableMapping
+from contextlib import nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -184,11 +185,10 @@ class Traffic:
         operation: Operation,
         presented: Presented,
         identity: Identity | None,
-        share: Share,
+        share: Share | None,
     ) -> tuple[Runtime, Call, Prompt, Identity]:
         """What is asked, and by whom, now that the body is here."""
-        stranger = identity is None or identity is NOBODY
-        body = await read_body(receive, exchange.headers, self._body_bytes, share if stranger else None)
+        body = await read_body(receive, exchange.headers, self._body_bytes, share)
         exchange.bytes_in = len(body)
         if (latest := self._reloader.runtime) is not runtime and latest is not None:
             # A body may take its time: who was revoked meanwhile must not come in by having begun before.
@@ -210,7 +210,8 @@ class Traffic:
         identity: Identity | None,
     ) -> None:
         exchange.operation = operation
-        with self._room.share() as share:
+        stranger = identity is None or identity is NOBODY
+        with self._room.share() if stranger else _NO_SHARE as share:
             runtime, call, prompt, identity = await self._read(
                 exchange, receive, runtime, base, operation, presented, identity, share
             )
@@ -296,6 +297,7 @@ class Traffic:
 
 
 _SOON = ((b"retry-after", b"1"),)
+_NO_SHARE = nullcontext()  # who is known needs none
 
 
 def _call(exchange: Exchange, prompt: Prompt, base: str, operation: Operation, body: bytes) -> Call:
