@@ -5,6 +5,7 @@ were when it was made: any change of a key set or of the providers forgets all r
 issuer takes back stops working with the next fetch of the keys.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -248,17 +249,10 @@ class Tokens:
         """Wait, within bounds, for keys that may verify the token after all. False: nothing was waited for."""
         if checks is None or found.reason not in BY_KEYS:
             return False
-        waited = False
         sources = {check.source for check in checks if check.fixed is None and token.algorithm in check.algorithms}
-        for followed in filter(None, map(self.key_sets.of, sorted(sources, key=_order))):
-            if followed.keys is None:
-                waited = await followed.first() is not None or waited
-            elif found.reason is Reason.KEYS_TOO_OLD:
-                followed.ask()
-            elif _lacks_key(followed, token):
-                await followed.unknown_key()
-                waited = True
-        return waited
+        followed = filter(None, map(self.key_sets.of, sorted(sources, key=_order)))
+        # Together: what a caller waits must not grow with the number of providers.
+        return any(await asyncio.gather(*(_fresher(each, token, found) for each in followed)))
 
     def _remember(self, digest: bytes, found: _Result | Refusal, now: float) -> None:
         if isinstance(found, _Result):
@@ -273,6 +267,19 @@ class Tokens:
 def _settles(found: Verified | Refusal, among: Collection[str] | None) -> bool:
     """Whether what is known says all there is to say by keys: a refusal that is remembered is everybody's."""
     return isinstance(found, Refusal) or not among or not found.accepted.isdisjoint(among)
+
+
+async def _fresher(followed: FollowedKeys, token: Token, found: Refusal) -> bool:
+    """The same for one source."""
+    if followed.keys is None:
+        return await followed.first() is not None
+    if found.reason is Reason.KEYS_TOO_OLD:
+        followed.ask()
+        return False
+    if not _lacks_key(followed, token):
+        return False
+    await followed.unknown_key()
+    return True
 
 
 def _order(source: KeySource) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import pytest
 from dataplane.upstream import Asked, Script, Upstream, answer, upstream
 from dataplane.waiting import until
 from oidc.signing import Clock, Signer, jwt_provider, key_set, signers
+from tidegate_dataplane.authenticate import keysets
 from tidegate_dataplane.authenticate.fetching import ProviderError, read_discovery
 from tidegate_dataplane.authenticate.keysets import UNKNOWN_KEY_SECONDS, WAIT_SECONDS
 from tidegate_dataplane.authenticate.refusal import Reason, Refusal
@@ -340,3 +341,23 @@ async def test_a_key_that_several_sources_publish_verifies_a_signature_once(
         assert isinstance(found, Verified)
         assert found.accepted == frozenset("01234")
         assert done == 1
+
+
+async def test_several_providers_that_are_away_are_waited_for_together(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a caller waits at most does not grow with the number of providers that its route names."""
+    monkeypatch.setattr(keysets, "WAIT_SECONDS", 0.4)
+    silent = asyncio.Event()
+
+    async def hang(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
+
+    names = [f"away{number}" for number in range(5)]
+    provider.pages |= {f"/{name}": hang for name in names}
+    entries = {name: provider.entry(name=name, jwks_uri=f"{provider.issuer}/{name}") for name in names}
+    async with verifying(**entries) as tokens:
+        began = time.monotonic()
+        assert await outcome(tokens, provider.token()) is Reason.PROVIDER_UNAVAILABLE
+        assert time.monotonic() - began < 1.2
+        silent.set()
