@@ -356,7 +356,7 @@ async def test_several_providers_that_are_away_are_waited_for_together(
     names = [f"away{number}" for number in range(5)]
     provider.pages |= {f"/{name}": hang for name in names}
     entries = {name: provider.entry(name=name, jwks_uri=f"{provider.issuer}/{name}") for name in names}
-    async with verifying(**entries) as tokens:
+    async with verifying(None, **entries) as tokens:
         began = time.monotonic()
         assert await outcome(tokens, provider.token()) is Reason.PROVIDER_UNAVAILABLE
         assert time.monotonic() - began < 1.2
