@@ -11,10 +11,12 @@ from msgspec import Struct
 
 from tidegate_dataplane.engine.attributes import attributes_of
 from tidegate_dataplane.engine.call import Call
+from tidegate_dataplane.engine.claimed import standing_on
 from tidegate_dataplane.engine.decision import Step, Verdict
 from tidegate_dataplane.engine.gates import BY_TOKEN
 from tidegate_dataplane.expressions import EvaluationError, Program
 from tidegate_dataplane.expressions.environment import BACKEND
+from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
 from tidegate_dataplane.runtime.objects import (
     NO_TOKEN,
@@ -46,6 +48,13 @@ class Subject(Struct, gc=False):
     subscription: Subscriber | None = None
     # The targets that the rules leave, when they leave out some.
     tiers: tuple[Tier, ...] | None = None
+    # The views of the caller, where its token is not one thing to all (see claimed.py); else none.
+    views: tuple["Subject", ...] = ()
+
+    @property
+    def seen(self) -> tuple["Subject", ...]:
+        """All that rules and signals are to be asked about."""
+        return self.views or (self,)
 
     @property
     def plan(self) -> str:
@@ -84,6 +93,15 @@ class Subject(Struct, gc=False):
                 "now": self.now,
             }
         return self.made
+
+
+def subject_of(runtime: Runtime, call: Call, route: Route, identity: Identity, now: float) -> Subject:
+    """What the rules of a route are asked about a call."""
+    if not identity.vouchers and not identity.alternatives:
+        return Subject(call, route, identity.consumer, identity, now, runtime.lists)
+    standing = standing_on(route, identity)
+    views = tuple([Subject(call, route, consumer, one, now, runtime.lists) for one, consumer in standing.views])
+    return Subject(call, route, standing.consumer, standing.identity, now, runtime.lists, views=views)
 
 
 @lru_cache(maxsize=256)
@@ -125,10 +143,30 @@ def authorize(guard: Guard, subject: Subject, trace: list[Step] | None = None, *
 
 
 def matches(rule: Rule, subject: Subject, trace: list[Step] | None, shadow: bool) -> bool:
-    """Whether all that the rule names matches; a Deny rule also when its expression has no value."""
+    """Whether all that the rule names matches; a Deny rule also when its expression has no value.
+
+    Of several views of the caller, one is enough for a Deny rule; an Allow rule must match in all.
+    """
+    if subject.views:
+        return _in_views(rule, subject, trace, shadow)
     if trace is not None:
         return _traced(rule, subject, trace, shadow)
     return _cheap(rule, subject) and (rule.program is None or _holds(rule, subject))
+
+
+def _in_views(rule: Rule, subject: Subject, trace: list[Step] | None, shadow: bool) -> bool:
+    decisive = rule.effect is Effect.DENY
+    steps: list[Step] = []
+    for view in subject.views:
+        if trace is not None:
+            steps = []
+        if matches(rule, view, None if trace is None else steps, shadow) is decisive:
+            break
+    else:
+        decisive = not decisive
+    if trace is not None:
+        trace.extend(steps)
+    return decisive
 
 
 def _cheap(rule: Rule, subject: Subject) -> bool:

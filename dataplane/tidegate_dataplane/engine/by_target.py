@@ -72,8 +72,13 @@ def forbidden(guard: Guard, subject: Subject) -> bool:
 
 def matches_with(rule: Rule, subject: Subject, target: Target) -> bool:
     """Whether a rule matches with the backend of a target in view."""
-    subject.variables[BACKEND] = backend_variables(target, subject.call.model)
+    _look_at(subject, target)
     return matches(rule, subject, None, False)
+
+
+def _look_at(subject: Subject, target: Target) -> None:
+    for view in subject.seen:
+        view.variables[BACKEND] = backend_variables(target, subject.call.model)
 
 
 def _once(guard: Guard, subject: Subject, trace: list[Step] | None, *, shadow: bool) -> tuple[Ruling, _Questions]:
@@ -100,7 +105,7 @@ def _once(guard: Guard, subject: Subject, trace: list[Step] | None, *, shadow: b
 def _for_target(
     questions: _Questions, subject: Subject, target: Target, trace: list[Step] | None, *, shadow: bool
 ) -> Ruling:
-    subject.variables[BACKEND] = backend_variables(target, subject.call.model)
+    _look_at(subject, target)
     for rule in questions.deny:
         if _matches(rule, subject, target, trace, shadow=shadow):
             return Ruling(rule.ref, None)

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine import denials
-from tidegate_dataplane.engine.authorize import Subject, matches
+from tidegate_dataplane.engine.authorize import Subject, matches, subject_of
 from tidegate_dataplane.engine.by_target import forbidden, matches_with, targets_of
 from tidegate_dataplane.engine.call import Call
-from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
@@ -94,12 +93,9 @@ def _listed(runtime: Runtime, route: Route, model: str, call: Call, now: float, 
     operations = [one for one in route.entry.operations if _claims(runtime, route, one, model, call)]
     if not operations:
         return False
-    identity = identity_on(route, identity)
-    consumer = consumer_on(route.guard, identity)
 
     def asking(operation: Operation) -> Subject:
-        asked = replace(call, operation=operation, model=model)
-        return Subject(asked, route, consumer, identity, now, runtime.lists)
+        return subject_of(runtime, replace(call, operation=operation, model=model), route, identity, now)
 
     if any(judge(asking(operation))[0] is None for operation in operations):
         return not (route.guard.deny and forbidden(route.guard, asking(Operation.MODELS)))

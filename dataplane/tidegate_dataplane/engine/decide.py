@@ -7,10 +7,9 @@ it in, is there a backend. Whether its key has leaked comes before all that the 
 
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.admit import demands
-from tidegate_dataplane.engine.authorize import Subject, authorize
+from tidegate_dataplane.engine.authorize import Subject, authorize, subject_of
 from tidegate_dataplane.engine.by_target import authorize_targets
 from tidegate_dataplane.engine.call import Call
-from tidegate_dataplane.engine.claimed import consumer_on, identity_on
 from tidegate_dataplane.engine.decision import Decision, Denial, Step, Verdict
 from tidegate_dataplane.engine.gates import first_closed, passes, proven_for
 from tidegate_dataplane.engine.identify import identify
@@ -61,10 +60,8 @@ def decide_for(
     if trace is not None:
         saw = f"claims {call.operation} of '{call.model}' as '{claim[1]}'"
         _note(trace, "route", route.ref, saw, Verdict.ACCEPTED)
-    if identity.alternatives or identity.vouchers:
-        identity = identity_on(route, identity)
-    consumer = consumer_on(route.guard, identity)
-    subject = Subject(call, route, consumer, identity, now, runtime.lists)
+    subject = subject_of(runtime, call, route, identity, now)
+    identity, consumer = subject.identity, subject.consumer
     denial, allowed = judge(subject, trace)
     if denial is not None:
         return Decision(denial, route, consumer, identity, subscribed=subject.subscription)

@@ -37,11 +37,16 @@ def proven_for(gate: Gate, guard: Guard, identity: Identity) -> frozenset[Method
 
 
 def token_counts(guard: Guard, identity: Identity) -> bool:
-    """Whether rules may look at what the caller's token says: all attached sections with providers must take it.
+    """Whether all attached sections with providers take the caller's token.
 
     A caller may come in by its key and show a token besides, made by whoever writes policies in its namespace.
     """
     return any(_vouched_by_all(method, guard, identity) for method in identity.methods & BY_TOKEN)
+
+
+def token_taken(guard: Guard, identity: Identity) -> bool:
+    """Whether some attached section with providers takes the token, though perhaps not all."""
+    return any(not keys.isdisjoint(identity.vouchers) for keys in guard.providers.values())
 
 
 def _vouched(method: Method, gate: Gate, guard: Guard, identity: Identity) -> bool:

@@ -125,16 +125,19 @@ def holders_of_token(runtime: Runtime, proof: TokenProof) -> dict[str, Identity]
     Where an AIConsumer of a namespace claims the token, no mapping makes another consumer of that namespace of it.
     """
     known = runtime.providers.by_key
-    providers = list(_affordable(known[key] for key in sorted(proof.accepted) if key in known))
+    taking = list(_affordable(known[key] for key in sorted(proof.accepted) if key in known))
+    # A token that only Shadow policies take proves nothing to anybody; beside others, they may judge it too.
+    providers = [one for one in taking if not one.shadow]
+    shadows = [one for one in taking if one.shadow]
     holders: dict[str, Identity] = {}
     for match in runtime.matches.of_token(proof.issuer, proof.claims):
         vouchers = [one for one in providers if one.everywhere or one.namespace == match.consumer.namespace]
         if vouchers and match.consumer.key not in holders:
-            holders[match.consumer.key] = _identity(proof, match.name, match.consumer, vouchers)
+            holders[match.consumer.key] = _identity(proof, match.name, match.consumer, vouchers, shadows)
     declared = {one.consumer.namespace for one in holders.values()}
     for consumer, vouchers in _mapped(providers, proof):
         if consumer.namespace not in declared:
-            holders[consumer.key] = _identity(proof, "", consumer, vouchers)
+            holders[consumer.key] = _identity(proof, "", consumer, vouchers, shadows)
     return holders
 
 
@@ -161,14 +164,17 @@ def _mapped(providers: Iterable[Provider], proof: TokenProof) -> Iterable[tuple[
     return named.values()
 
 
-def _identity(proof: TokenProof, name: str, consumer: Consumer, vouchers: list[Provider]) -> Identity:
+def _identity(
+    proof: TokenProof, name: str, consumer: Consumer, vouchers: list[Provider], shadows: list[Provider]
+) -> Identity:
+    judging = [one.key for one in shadows if one.everywhere or one.namespace == consumer.namespace]
     claims: dict[str, Claims] = {one.key: claims_of(one, proof.variables) for one in vouchers if one.entry.mapping}
     return Identity(
         consumer=consumer,
         methods=frozenset({proof.method}),
         names=(name,) if name else (),
         digests=(proof.digest, proof.twin) if proof.twin else (proof.digest,),
-        vouchers=frozenset(one.key for one in vouchers),
+        vouchers=frozenset((*(one.key for one in vouchers), *judging)),
         claims=claims,
         token=proof.variables,
     )

@@ -109,7 +109,7 @@ def _decide(
         if _reaches(found, section.deny):
             return Weighed(Risk(score, RiskOutcome.DENIED, parts), denials.risk_denied(section.ref))
     for section, found in scored:
-        if _reaches(found, section.step_up) and not _stepped_up(section, subject.identity.token, now):
+        if _reaches(found, section.step_up) and not _stepped_up(section, subject, now):
             denial = denials.step_up_required(section.ref, section.acr_values, section.max_age)
             return Weighed(Risk(score, RiskOutcome.STEP_UP, parts), denial)
     asking = next((section for section, found in scored if _reaches(found, section.approval)), None)
@@ -177,13 +177,22 @@ def _holds(signal: Signal, subject: Subject, observed: Observed) -> bool:
 def _true(signal: Signal, subject: Subject) -> bool:
     if signal.program is None:
         return True
-    try:
-        return signal.program.evaluate(subject.variables)
-    except EvaluationError:
-        return True
+    # In one view of the caller is enough.
+    for view in subject.seen:
+        try:
+            if signal.program.evaluate(view.variables):
+                return True
+        except EvaluationError:
+            return True
+    return False
 
 
-def _stepped_up(section: RiskSection, token: dict[str, object], now: float) -> bool:
+def _stepped_up(section: RiskSection, subject: Subject, now: float) -> bool:
+    """In every view of the caller."""
+    return all(_satisfies(section, view.identity.token, now) for view in subject.seen)
+
+
+def _satisfies(section: RiskSection, token: dict[str, object], now: float) -> bool:
     if section.acr_values and token.get("acr") not in section.acr_values:
         return False
     if section.max_age:

@@ -19,7 +19,8 @@ def live_subscription(subscriptions: Subscriptions, consumer: str, now: float) -
 def unsubscribed(subject: Subject, subscriptions: Subscriptions, trace: list[Step] | None) -> Denial | None:
     """Why the caller may not use the route without a subscription; else None, and the subject knows which it is."""
     found = live_subscription(subscriptions, subject.consumer.key, subject.now)
-    subject.subscription = found
+    for view in (subject, *subject.views):
+        view.subscription = found
     if trace is not None:
         _note(subject, subscriptions, trace)
     if found is not None:

@@ -116,6 +116,7 @@ def _provider(policy: PolicyEntry, entry: TokenProviderEntry) -> Provider:
         key=f"{source.key}/{entry.name}",
         namespace=source.namespace,
         everywhere=any(ref.kind is TargetKind.GATEWAY for ref in policy.target_refs),
+        shadow=policy.mode is Mode.SHADOW,
         method=Method.JWT if entry.kind is TokenKind.JWT else Method.INTROSPECTION,
         entry=entry,
         programs=None if entry.mapping is None else _mapping(f"AIPolicy {source.key} {entry.name}", entry.mapping),

@@ -115,6 +115,7 @@ class Provider(Struct, frozen=True, eq=False):
     key: str
     namespace: str
     everywhere: bool
+    shadow: bool
     method: Method
     entry: TokenProviderEntry
     programs: MappingPrograms | None = None

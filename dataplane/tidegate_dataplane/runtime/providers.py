@@ -48,4 +48,4 @@ def gathered(before: Providers, policies: Mapping[str, Policy]) -> Providers:
 
 
 def _same(one: Provider, other: Provider) -> bool:
-    return one.entry == other.entry and one.everywhere == other.everywhere
+    return one.entry == other.entry and one.everywhere == other.everywhere and one.shadow == other.shadow

@@ -25,6 +25,7 @@ from samples.snapshots import (
 )
 from tidegate_dataplane.engine.catalogue import models_for
 from tidegate_dataplane.engine.decide import decide_for
+from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.prove import TokenProof, prove
 from tidegate_dataplane.runtime import Runtime
@@ -62,6 +63,13 @@ def with_provider(key: str, issuer: str, *, mapping: ClaimMapping | None = None,
 
 def caller(runtime: Runtime, **claims: object) -> Identity:
     """By API key, and a token that only the tenant's own provider takes."""
+    found = shown(runtime, **claims)
+    assert isinstance(found, Identity)
+    assert found.methods == {Method.API_KEY, Method.JWT}
+    return found
+
+
+def shown(runtime: Runtime, **claims: object) -> Identity | Denial:
     key = identify(runtime, (key_of("team-a/search"),), NOON)
     assert isinstance(key, Credential)
     variables = {
@@ -73,10 +81,7 @@ def caller(runtime: Runtime, **claims: object) -> Identity:
     }
     accepted = frozenset(one.key for one in runtime.providers.by_key.values() if one.entry.issuer == THEIRS)
     proof = TokenProof(Method.JWT, THEIRS, {"sub": "app-42", **claims}, variables, accepted, b"t" * 16)
-    found = prove(runtime, key, proof, None)
-    assert isinstance(found, Identity)
-    assert found.methods == {Method.API_KEY, Method.JWT}
-    return found
+    return prove(runtime, key, proof, None)
 
 
 SEARCH = consumer(
@@ -106,11 +111,36 @@ def test_nor_does_it_where_the_platform_takes_keys_only() -> None:
     assert outcome(runtime, caller(runtime, acr="gold")) == "permission_denied"
 
 
-def test_a_shadow_policys_provider_answers_nothing_that_is_enforced() -> None:
+def test_a_token_that_only_a_shadow_policy_takes_proves_nothing() -> None:
     platform = policy("tidegate-system/p", methods=(Method.API_KEY,), rules=STRONG)
     tried = with_provider("team-a/own", THEIRS, mode=Mode.SHADOW)
     runtime = runtime_of(backend(), SEARCH, tried, platform, route(policies=attach("tidegate-system/p", "team-a/own")))
+    found = shown(runtime, acr="gold")
+    assert isinstance(found, Denial)
+    assert found.status == 401
+
+
+def test_a_deny_rule_looks_at_the_token_although_not_all_take_it() -> None:
+    """One more provider makes nobody forget what a token says against its holder."""
+    never = (deny("lead", when="token.acr == 'lead'"), deny("keyless", when="!('JWT' in consumer.methods)"))
+    tenant = with_provider("team-a/own", THEIRS, rules=never[:1])
+    platform = with_provider("tidegate-system/p", OURS)
+    both = ("tidegate-system/p", "team-a/own")
+    runtime = runtime_of(backend(), SEARCH, tenant, platform, route(policies=attach(*both)))
+    assert outcome(runtime, caller(runtime, acr="lead")) == "permission_denied"
+    assert outcome(runtime, caller(runtime, acr="gold")) == "let in"
+    strict = with_provider("team-a/own", THEIRS, rules=never)
+    runtime = runtime_of(backend(), SEARCH, strict, platform, route(policies=attach(*both)))
     assert outcome(runtime, caller(runtime, acr="gold")) == "permission_denied"
+
+
+def test_a_deny_rule_matches_what_any_mapping_says() -> None:
+    contractors = (deny("contractors", roles=("contractor",)),)
+    one = with_provider("team-a/one", THEIRS, mapping=ClaimMapping(roles="['contractor']"), rules=contractors)
+    other = with_provider("team-a/other", THEIRS, mapping=ClaimMapping(roles="['staff']"))
+    for attached in (("team-a/one",), ("team-a/one", "team-a/other")):
+        runtime = runtime_of(backend(), SEARCH, one, other, route(policies=attach(*attached)))
+        assert outcome(runtime, caller(runtime)) == "permission_denied"
 
 
 def test_it_is_no_step_up() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine.authorize import Subject
-from tidegate_dataplane.engine.claimed import consumer_on
+from tidegate_dataplane.engine.claimed import standing_on
 from tidegate_dataplane.engine.remedies.advice import Advice, Side
 from tidegate_dataplane.engine.remedies.candidate import Candidate, by_edit
 from tidegate_dataplane.engine.remedies.whatif import Situation, WhatIf, put
@@ -122,8 +122,8 @@ def _subscribed(situation: Situation, entry: RouteEntry, consumer: str) -> Candi
 
 def _approved(situation: Situation, route: Route, entry: RouteEntry) -> Candidate:
     """What an approver's consent to this one call does."""
-    identity = situation.identity
-    subject = Subject(situation.call, route, consumer_on(route.guard, identity), identity, situation.now)
+    standing = standing_on(route, situation.identity)
+    subject = Subject(situation.call, route, standing.consumer, standing.identity, situation.now)
     request = request_id(subject)
     grant = GrantEntry(f"{entry.source.namespace}/approval", request, int(situation.now) + 3_600)
     text = f"have this call approved (AIApproval in {entry.source.namespace} for the request {request})"
