@@ -125,7 +125,9 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
 
 
 def _cost(guard: Guard, reached: tuple[Tier, ...]) -> int:
-    return guard.cost + guard.target_cost * sum(len(tier.orders) for tier in reached)
+    """At the most: rules on the backend are asked for each target, and all of them for each mapping of claims."""
+    views = max(1, len(guard.mappings))
+    return views * (guard.cost + guard.target_cost * sum(len(tier.orders) for tier in reached))
 
 
 def _gate(policy: Policy, entry: AuthenticationEntry) -> Gate:

@@ -64,6 +64,12 @@ def test_a_rule_on_the_backend_costs_for_each_target() -> None:
     assert code(by_target, targets=2 * COUNT) == "policy_too_costly"
 
 
+def test_rules_cost_for_each_mapping_of_claims() -> None:
+    mappings = [_mapped(f"team-a/m{number}", f"'{number}'") for number in range(2 * COUNT)]
+    assert code(*mappings) != "policy_too_costly"
+    assert code(costly("team-a/p"), *mappings) == "policy_too_costly"
+
+
 def test_signals_of_risk_cost_too() -> None:
     signals = tuple(
         SignalEntry(name=f"s{number}", kind=SignalKind.EXPRESSION, weight=1, when=COSTLY + " " * number)
