@@ -28,6 +28,9 @@ NOTHING = INVALID_KEY
 
 Change = Callable[[World], Awaitable[None]]
 
+# Cases are made when the tests are collected; what is not valid yet must still not be when the last of them runs.
+LATER = 86_400
+
 
 @dataclass(frozen=True)
 class Case:
@@ -97,8 +100,8 @@ def _valid_and_outdated(algorithm: str) -> Iterator[Case]:
     yield _token(algorithm, "valid-for-several", None, aud=["other", "tidegate"])
     yield _token(algorithm, "expired", exp=now - 60)
     yield _token(algorithm, "expired-long-ago", exp=1)
-    yield _token(algorithm, "not-yet-valid", nbf=now + 120)
-    yield _token(algorithm, "issued-in-the-future", iat=now + 120)
+    yield _token(algorithm, "not-yet-valid", nbf=now + LATER)
+    yield _token(algorithm, "issued-in-the-future", iat=now + LATER)
     yield _token(algorithm, "never-expires", exp=None)
     yield _token(algorithm, "expires-as-text", exp=str(now + 600))
     yield _token(algorithm, "expires-in-another-age", exp=10**15)
@@ -307,8 +310,8 @@ def _introspection() -> Iterator[Case]:
     yield _opaque("inactive", INVALID_TOKEN, {"active": False})
     yield _opaque("inactive-with-claims", INVALID_TOKEN, active(active=False))
     yield _opaque("expired", INVALID_TOKEN, active(exp=now - 60))
-    yield _opaque("not-yet-valid", INVALID_TOKEN, active(nbf=now + 120))
-    yield _opaque("issued-in-the-future", INVALID_TOKEN, active(iat=now + 120))
+    yield _opaque("not-yet-valid", INVALID_TOKEN, active(nbf=now + LATER))
+    yield _opaque("issued-in-the-future", INVALID_TOKEN, active(iat=now + LATER))
     yield _opaque("wrong-audience", INVALID_TOKEN, active(aud="other"))
     yield _opaque("no-audience", INVALID_TOKEN, active(aud=None))
     yield _opaque("wrong-issuer", INVALID_TOKEN, active(iss="https://evil.example.com"))
@@ -366,7 +369,7 @@ def _keys() -> Iterator[Case]:
     yield _key("replayed-after-removal", INVALID_KEY, Shown(KEY), lambda world: world.reload(keys=()))
     yield _key("replayed-after-rotation", INVALID_KEY, Shown(KEY), entries(key="sk-the-next"))
     yield _key("expired", INVALID_KEY, Shown(KEY), entries(not_after=now - 1))
-    yield _key("not-yet-valid", INVALID_KEY, Shown(KEY), entries(not_before=now + 600))
+    yield _key("not-yet-valid", INVALID_KEY, Shown(KEY), entries(not_before=now + LATER))
     yield _key("replayed-after-suspension", "consumer_suspended", Shown(KEY), suspend)
 
 

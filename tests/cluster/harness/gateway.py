@@ -90,6 +90,11 @@ def start_data_plane(
         kubeconfig or server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, DATA_PLANE_ACCOUNT),
         "--namespace",
         SYSTEM_NAMESPACE,
+        # Tests ask again and again until a key is refused.
+        "--auth-failures-per-address",
+        "100000/1m",
+        "--auth-failures-per-prefix",
+        "100000/1m",
     ]
     process = ChildProcess(name, [*command, *more], log=directory / f"{name}.log", env=env)
     return DataPlane(process, f"http://{listen}", f"http://{admin_listen}")

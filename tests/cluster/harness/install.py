@@ -46,10 +46,8 @@ def apply_rbac(server: ApiServer, folder: Path) -> list[Path]:
 
 
 def apply_folder(server: ApiServer, folder: Path) -> list[str]:
-    """Apply all manifests under `folder`, making the namespaces they name; returns "Kind namespace/name" of each."""
-    documents = _documents(sorted(folder.rglob("*.yaml")))
-    if not documents:
-        raise ManifestsMissing(f"there is no manifest (*.yaml) under {folder}")
+    """Apply the manifests in `folder`, making the namespaces they name; returns "Kind namespace/name" of each."""
+    documents = _documents(_manifest_files(folder))
     # Namespaces first: everything else stands in them.
     documents.sort(key=lambda document: document["kind"] != "Namespace")
     declared = {document["metadata"]["name"] for document in documents if document["kind"] == "Namespace"}
