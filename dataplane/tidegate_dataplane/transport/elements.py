@@ -12,11 +12,14 @@ Pairs = list[tuple[str, str]]
 
 def split_from_right(text: str) -> Iterator[str]:
     """The elements, last one first, split at the commas outside quotes."""
-    end = position = len(text)
+    end = position = found = len(text)
     quoted = False
     while True:
         quote = text.rfind('"', 0, position)
-        comma = -1 if quoted else text.rfind(",", 0, position)
+        if not quoted and found >= position:
+            # Looked for only when the last one is behind: callers write texts of nothing but quotes.
+            found = text.rfind(",", 0, position)
+        comma = -1 if quoted else found
         if quote < 0 and comma < 0:
             yield text[:end]
             return

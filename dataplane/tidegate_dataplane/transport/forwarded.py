@@ -23,6 +23,7 @@ from tidegate_dataplane.transport.proxies import AddressHeader, TrustedProxies, 
 
 CERTIFICATE_HEADER: Final = "x-forwarded-client-cert"
 MAX_CERTIFICATE_HEADER: Final = 32 * 1024
+MAX_FORWARDED: Final = 8 * 1024
 MAX_NAMES: Final = 64
 _REMEMBERED: Final = 256
 _HASH: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII).fullmatch
@@ -64,6 +65,9 @@ def _addresses(value: str) -> Iterator[str]:
 
 def _forwarded_for(value: str) -> Iterator[str]:
     """The `for` of each element of Forwarded (RFC 7239, sections 4 and 6), last one first; "" where there is none."""
+    if len(value) > MAX_FORWARDED:
+        # Proxies write at the right end. What is cut in two must not be read as something else: "=" begins no pair.
+        value = "=" + value[-MAX_FORWARDED:]
     for element in split_from_right(value):
         pairs = read_pairs(element.strip(" \t"))
         found = [given for key, given in pairs or () if key == "for"]

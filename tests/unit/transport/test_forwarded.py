@@ -1,6 +1,7 @@
 """Where the caller is, and which certificate it has, as trusted proxies say it."""
 
 import string
+import time
 from urllib.parse import quote
 
 import pytest
@@ -8,7 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pki.authority import Authority
-from tidegate_dataplane.transport.forwarded import MAX_CERTIFICATE_HEADER, client_address, forwarded_certificate
+from tidegate_dataplane.transport.forwarded import (
+    MAX_CERTIFICATE_HEADER,
+    MAX_FORWARDED,
+    client_address,
+    forwarded_certificate,
+)
 from tidegate_dataplane.transport.proxies import AddressHeader, TrustedProxies, canonical_address
 
 PROXIES = ("10.0.0.0/24", "2001:db8::/64")
@@ -191,3 +197,24 @@ def test_no_value_breaks_the_reader(value: str) -> None:
 def test_no_callers_element_changes_the_proxys(value: str) -> None:
     read = forwarded_certificate(f"{value},URI=spiffe://mesh/me")
     assert read is None or read.uris == ("spiffe://mesh/me",)
+
+
+@pytest.mark.parametrize("evil", ['"', '\\"', 'a="', '",', "\\", ";", '",\\'])
+def test_what_a_caller_writes_costs_no_more_than_its_length(evil: str) -> None:
+    """A header may have 64 KiB, and it is read before anybody knows who calls."""
+    proxies = TrustedProxies.parse(["10.0.0.0/8"], 3, header=AddressHeader.FORWARDED)
+    value = evil * (60_000 // len(evil)) + ", for=10.0.0.2"
+
+    def once() -> float:
+        began = time.process_time()
+        client_address("10.0.0.1", {"forwarded": value}, proxies)
+        return time.process_time() - began
+
+    assert min(once() for _ in range(3)) < 0.03
+
+
+def test_of_a_long_header_only_the_right_end_is_read() -> None:
+    padding = "for=1.1.1.1;by=" + "x" * MAX_FORWARDED
+    assert forwarded("10.0.0.1", f"{padding}, for=192.0.2.7", depth=3) == "192.0.2.7"
+    assert forwarded("10.0.0.1", f"{padding}, for=10.0.0.2", depth=3) == "10.0.0.2"
+    assert forwarded("10.0.0.1", f"by={'x' * MAX_FORWARDED};for=192.0.2.7", depth=3) == "10.0.0.1"
