@@ -44,7 +44,9 @@ def read_issued(data: Mapping[str, bytes], key: str) -> IssuedKey:
     current, previous, moment = (data.get(name) for name in names_of(key))
     current, previous = (_stripped(value) for value in (current, previous))
     if moment is None:
-        return IssuedKey(current, previous, None, Fault.FOREIGN if current is not None else None)
+        # Also somebody else's value that only happens to stand where the replaced key would: it would be dropped.
+        foreign = current is not None or previous is not None
+        return IssuedKey(current, previous, None, Fault.FOREIGN if foreign else None)
     issued_at = _moment(moment)
     return IssuedKey(current, previous, issued_at, Fault.UNREADABLE if issued_at is None else None)
 

@@ -65,6 +65,7 @@ def test_a_key_that_is_never_to_be_replaced_is_never_due() -> None:
     "data",
     [
         {"token": b"somebody-elses-key"},
+        {"token.previous": b"somebody-elses-value"},
         {"token": b"the-key-of-now", "token.issued-at": b"yesterday"},
         {"token": b"the-key-of-now", "token.issued-at": b"\xff"},
         {"token": b"the-key-of-now", "token.issued-at": b""},
