@@ -45,7 +45,7 @@ def _reads(source: str) -> tuple[_Read, ...]:
             found[_Read(NOW, "", "")] = None
         elif member in SAMPLES.get(root, {}):
             is_map = isinstance(SAMPLES[root][member], Mapping)
-            found[_Read(root, member, (quoted or before or dotted or "") if is_map else "")] = None
+            found[_Read(root, member, (quoted or dotted or before or "") if is_map else "")] = None
     keyed = {(read.root, read.member) for read in found if read.key}
     return tuple(read for read in found if read.key or (read.root, read.member) not in keyed)
 
