@@ -216,16 +216,10 @@ class Traffic:
                 exchange, receive, runtime, base, operation, presented, identity, share
             )
         started = perf_counter()
-        decision = exchange.decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
-        denial = decision.denial
-        if denial is not None and (among := asked_instead(runtime, call, identity)):
-            found = await self._authenticator.otherwise(runtime, exchange, presented, among)
-            if isinstance(found, Identity):
-                identity = found
-                decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
-            elif found.retry_after is not None and denial.status == 401:
-                decision = Decision(found)
-            exchange.decision = decision
+        decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
+        if decision.denial is not None and (among := asked_instead(runtime, call, identity)):
+            decision, identity = await self._by_others(exchange, runtime, call, presented, among, decision, identity)
+        exchange.decision = decision
         if decision.denial is not None and self._accounts.audited and identity is not NOBODY:
             exchange.why = self._why(runtime, call, identity, exchange.arrived, decision.denial)
         if decision.risk is not None:
@@ -247,6 +241,24 @@ class Traffic:
             raise
         finally:
             self._accounts.settle(exchange, reservation, call.prompt_tokens)
+
+    async def _by_others(
+        self,
+        exchange: Exchange,
+        runtime: Runtime,
+        call: Call,
+        presented: Presented,
+        among: frozenset[str],
+        refused: Decision,
+        identity: Identity,
+    ) -> tuple[Decision, Identity]:
+        """A refused call decided again by what the route's own providers say of its token."""
+        found = await self._authenticator.otherwise(runtime, exchange, presented, among)
+        if isinstance(found, Identity):
+            return decide_for(runtime, call, found, exchange.arrived, observed=self._behaviour), found
+        if found.retry_after is not None and refused.denial is not None and refused.denial.status == 401:
+            return Decision(found), identity
+        return refused, identity
 
     async def _forward(
         self,

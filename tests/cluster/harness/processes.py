@@ -179,6 +179,10 @@ class ChildProcess:
             except subprocess.TimeoutExpired:
                 self.kill9()
 
+    def wait(self, *, deadline: float = 20.0) -> None:
+        """Wait until it has ended by itself; raises subprocess.TimeoutExpired."""
+        self._process.wait(deadline)
+
     def kill9(self) -> None:
         """SIGKILL, as a node failure would: no handler runs, nothing is flushed."""
         self._process.kill()

@@ -118,7 +118,7 @@ async def test_nothing_is_lost_when_told_to_stop(tmp_path: Path) -> None:
     await until(lambda: len(answered) >= 200, seconds=60)
     process.signal(signal.SIGTERM)
     await asyncio.gather(*callers)
-    await asyncio.to_thread(process.stop)
+    await asyncio.to_thread(process.wait)
     assert process.exit_code == 0
     assert set(answered) - plane.ids() == set()
     verdict = verify(plane.files, keys=[AUDIT_KEY])
