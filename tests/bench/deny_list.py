@@ -1,7 +1,8 @@
 """A deny list and a leaked-key list of 100,000 entries each: what they cost a request, a reload and an operator.
 
-Two data planes take turns on one core, the one with both lists in its policy, the other without. Then one process reads
-the lists as an operator and as a data plane do: from nothing, after one edited line, and when nothing has changed.
+Two routes of one data plane take turns, the one with both lists in its policy, the other without: two processes may
+differ by a quarter with the same code, by where their memory happens to lie. Then one process reads the lists as an
+operator and as a data plane do: from nothing, after one edited line, and when nothing has changed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from tidegate_operator.world import ConfigMapKey, World
 ENTRIES = 100_000
 _PARTS = 4
 _NAMESPACE = worlds.namespace_of(0)
+_LISTED = worlds.route_name(1)
 _LOOKUPS = 20_000
 
 
@@ -111,13 +113,13 @@ def main() -> int:
 def throughput(
     folder: Path, addresses: list[str], hashes: list[str], *, rounds: int, seconds: float
 ) -> tuple[list[Series], dict[str, int]]:
-    """Both data planes in turn, and the most memory that each held."""
+    """Both routes in turn, and the most memory that a data plane held with and without the lists."""
     with start_upstream(folder) as upstream:
         plain, listed = folder / "plain.json", folder / "listed.json"
         endpoint = f"{upstream.url}/v1"
         for path, world in (
             (plain, _world([], [], endpoint=endpoint)),
-            (listed, _world(addresses, hashes, endpoint=endpoint)),
+            (listed, _world(addresses, hashes, endpoint=endpoint, only=_LISTED)),
         ):
             compiled = compile_world(world, worlds.FACTS)
             path.write_bytes(encode_bundle(make_bundle(compiled, worlds.FACTS, 1)))
@@ -125,7 +127,7 @@ def throughput(
             start_gateway(folder, plain, name="plain") as without,
             start_gateway(folder, listed, name="listed") as with_lists,
         ):
-            contenders = [_contender("no list", without, folder), _contender("two lists", with_lists, folder)]
+            contenders = [_contender("no list", with_lists, folder, 0), _contender("two lists", with_lists, folder, 1)]
             series = interleave(contenders, connections=CONNECTIONS, rounds=rounds, seconds=seconds)
             return series, {"no list": without.peak_bytes(), "two lists": with_lists.peak_bytes()}
 
@@ -262,19 +264,30 @@ def _added(decided: list[tuple[str, float]]) -> Goal:
     return Goal("added to a decision by both lists", words, "<= 2 µs when remembered", known - without <= 2)
 
 
-def _contender(name: str, gateway: Gateway, folder: Path) -> Contender:
-    call = gateway.call(folder)
+def _contender(name: str, gateway: Gateway, folder: Path, route: int) -> Contender:
+    call = gateway.call(folder, route=route)
     expect_answer(call)
     return Contender(name, call, gateway.process.pid)
 
 
-def _world(addresses: list[str], hashes: list[str], *, endpoint: str | None, old: World | None = None) -> World:
-    """A small world whose policy names the lists, if there is anything in them. Objects stay those of `old`."""
+def _world(
+    addresses: list[str], hashes: list[str], *, endpoint: str | None, old: World | None = None, only: str = ""
+) -> World:
+    """A small world whose policy names the lists, if there is anything in them; with `only`, a policy of that route.
+
+    Objects stay those of `old`.
+    """
     listed = [f"feed-{part}" for part in range(_PARTS)], [f"leaks-{part}" for part in range(_PARTS)]
     world = old or worlds.world(worlds.manifests(worlds.Size(*SMALL, endpoint=endpoint)))
     if not addresses:
         return world
     manifest = worlds.policy(_NAMESPACE)
+    if only:
+        manifest["metadata"]["name"] = "lists"
+        manifest["spec"] = {
+            "targetRefs": [{"kind": "AIRoute", "name": only}],
+            "authentication": {"methods": ["APIKey"]},
+        }
     manifest["spec"]["network"] = {"denyLists": [{"configMapRef": {"name": name}} for name in listed[0]]}
     manifest["spec"]["authentication"]["leakedKeys"] = [{"configMapRef": {"name": name}} for name in listed[1]]
     policy = worlds.resource(manifest, generation=2)
