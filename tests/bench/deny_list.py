@@ -281,13 +281,7 @@ def _world(
     world = old or worlds.world(worlds.manifests(worlds.Size(*SMALL, endpoint=endpoint)))
     if not addresses:
         return world
-    manifest = worlds.policy(_NAMESPACE)
-    if only:
-        manifest["metadata"]["name"] = "lists"
-        manifest["spec"] = {
-            "targetRefs": [{"kind": "AIRoute", "name": only}],
-            "authentication": {"methods": ["APIKey"]},
-        }
+    manifest = _login(only) if only else worlds.policy(_NAMESPACE)
     manifest["spec"]["network"] = {"denyLists": [{"configMapRef": {"name": name}} for name in listed[0]]}
     manifest["spec"]["authentication"]["leakedKeys"] = [{"configMapRef": {"name": name}} for name in listed[1]]
     policy = worlds.resource(manifest, generation=2)
@@ -296,7 +290,20 @@ def _world(
         for names, lines in zip(listed, (addresses, hashes), strict=True)
         for part, name in enumerate(names)
     }
-    return World({**world.resources, policy.key: policy}, config_maps=config_maps)
+    # The other route has a policy of its own too, but for the lists.
+    other = worlds.resource(_login(worlds.route_name(0)))
+    resources = {**world.resources, policy.key: policy} | ({other.key: other} if only else {})
+    return World(resources, config_maps=config_maps)
+
+
+def _login(route: str) -> worlds.Manifest:
+    manifest = worlds.policy(_NAMESPACE)
+    manifest["metadata"]["name"] = f"login-{route}"
+    manifest["spec"] = {
+        "targetRefs": [{"kind": "AIRoute", "name": route}],
+        "authentication": {"methods": ["APIKey"]},
+    }
+    return manifest
 
 
 def _addresses(count: int, seed: int = 1) -> Iterable[str]:
