@@ -19,7 +19,7 @@ from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.identify import identify, is_key
-from tidegate_dataplane.engine.prove import CertificateProof, TokenProof, prove
+from tidegate_dataplane.engine.prove import CertificateProof, TokenProof, prove, token_variables
 from tidegate_dataplane.proxy.exchange import Exchange
 from tidegate_dataplane.proxy.keys import Presented
 from tidegate_dataplane.runtime import Runtime
@@ -48,12 +48,17 @@ class Authenticator:
 
     def at_once(self, runtime: Runtime, exchange: Exchange, presented: Presented) -> Identity | Denial | None:
         """Who calls, or why it is refused; None when `by_token` must be asked."""
-        if exchange.certificate is not None or runtime.providers:
-            return self._with_all(runtime, exchange, presented)
-        found = identify(runtime, presented.all, exchange.arrived)
-        if found is None:
-            return NOBODY
-        return self._failed(found, exchange, presented) if isinstance(found, Denial) else found.identity
+        bearer, now = presented.bearer, exchange.arrived
+        found = identify(runtime, presented.all, now)
+        if isinstance(found, Denial):
+            if not bearer or not runtime.providers or is_key(runtime, bearer):
+                return self._failed(found, exchange, presented)
+            # The bearer may be a token; then only what stands in other headers is a key.
+            known = self._tokens.cached(bearer, now)
+            return None if known is None else self._early(runtime, exchange, presented, known)
+        if exchange.certificate is None:
+            return NOBODY if found is None else found.identity
+        return self._or_failed(prove(runtime, found, None, _proof_of(exchange.certificate)), exchange, presented)
 
     async def by_token(
         self, runtime: Runtime, exchange: Exchange, presented: Presented, among: Collection[str] | None = None
@@ -67,7 +72,7 @@ class Authenticator:
             result = await self._tokens.verify(presented.bearer, exchange.arrived, _NONE)
             return self._early(runtime, exchange, presented, result)
         result = await self._tokens.verify(presented.bearer, exchange.arrived, among)
-        return self._told(runtime, exchange, presented, result)
+        return self._or_failed(self._who(runtime, exchange, presented, result), exchange, presented)
 
     async def otherwise(
         self, runtime: Runtime, exchange: Exchange, presented: Presented, among: Collection[str]
@@ -89,26 +94,6 @@ class Authenticator:
         # A refusal that is remembered no other key can change.
         open = result.reason in BY_KEYS and self._tokens.cached(presented.bearer, exchange.arrived) is None
         return None if open else self._failed(found, exchange, presented)
-
-    def _with_all(self, runtime: Runtime, exchange: Exchange, presented: Presented) -> Identity | Denial | None:
-        bearer, now = presented.bearer, exchange.arrived
-        found = identify(runtime, presented.all, now)
-        if isinstance(found, Denial):
-            if not bearer or not runtime.providers or is_key(runtime, bearer):
-                return self._failed(found, exchange, presented)
-            # The bearer may be a token; then only what stands in other headers is a key.
-            known = self._tokens.cached(bearer, now)
-            return None if known is None else self._early(runtime, exchange, presented, known)
-        if exchange.certificate is None:
-            return NOBODY if found is None else found.identity
-        proved = prove(runtime, found, None, _proof_of(exchange.certificate))
-        return self._failed(proved, exchange, presented) if isinstance(proved, Denial) else proved
-
-    def _told(
-        self, runtime: Runtime, exchange: Exchange, presented: Presented, result: Verified | Refusal
-    ) -> Identity | Denial:
-        found = self._who(runtime, exchange, presented, result)
-        return self._failed(found, exchange, presented) if isinstance(found, Denial) else found
 
     def _who(
         self, runtime: Runtime, exchange: Exchange, presented: Presented, result: Verified | Refusal
@@ -142,6 +127,9 @@ class Authenticator:
         self._bytes = 0
         self._runtime = runtime
 
+    def _or_failed(self, found: Identity | Denial, exchange: Exchange, presented: Presented) -> Identity | Denial:
+        return self._failed(found, exchange, presented) if isinstance(found, Denial) else found
+
     def _failed(self, denial: Denial, exchange: Exchange, presented: Presented) -> Denial:
         if denial.code in FAILURE_CODES and presented.all:
             self._behaviour.failed(exchange.address, exchange.arrived)
@@ -170,13 +158,7 @@ def _token_proof(bearer: str, verified: Verified) -> TokenProof:
         method=Method.JWT if verified.kind is TokenKind.JWT else Method.INTROSPECTION,
         issuer=verified.issuer if verified.kind is TokenKind.JWT else "",
         claims=claims,
-        variables={
-            "issuer": verified.issuer,
-            "subject": verified.subject,
-            "acr": _text(claims.get("acr")),
-            "authTime": _seconds(claims.get("auth_time")),
-            "claims": claims,
-        },
+        variables=token_variables(verified.issuer, verified.subject, claims),
         accepted=verified.accepted,
         digest=_digest(bearer),
         twin=_digest(other) if other else b"",
@@ -185,12 +167,3 @@ def _token_proof(bearer: str, verified: Verified) -> TokenProof:
 
 def _digest(text: str) -> bytes:
     return sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _seconds(value: object) -> int:
-    """0 when it was not said."""
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else 0

@@ -6,7 +6,7 @@ For explanations and tests of policies. What a caller has proved is the business
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from tidegate_dataplane.engine.prove import TokenProof, holders_of_token
+from tidegate_dataplane.engine.prove import TokenProof, holders_of_token, token_variables
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NO_TOKEN, NOBODY, Consumer, Identity, Provider
 from tidegate_dataplane.snapshot.entries import Method, TokenMatchEntry
@@ -79,7 +79,7 @@ def _by_token(runtime: Runtime, consumer: Consumer | None, method: Method, claim
             method=method,
             issuer=issuer,
             claims=merged,
-            variables=_variables(issuer, merged),
+            variables=token_variables(issuer or _text(merged, "iss"), _text(merged, "sub"), merged),
             accepted=frozenset(provider.key for provider in providers),
             digest=b"",
         )
@@ -125,15 +125,9 @@ def _providers(runtime: Runtime, method: Method, issuer: str) -> list[Provider]:
     ]
 
 
-def _variables(issuer: str, claims: Mapping[str, object]) -> dict[str, object]:
-    auth_time = claims.get("auth_time", 0)
-    return {
-        "issuer": issuer or claims.get("iss", ""),
-        "subject": str(claims.get("sub", "")),
-        "acr": str(claims.get("acr", "")),
-        "authTime": auth_time if isinstance(auth_time, int) else 0,
-        "claims": dict(claims),
-    }
+def _text(claims: Mapping[str, object], name: str) -> str:
+    value = claims.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _names(consumer: Consumer, methods: Iterable[Method]) -> tuple[str, ...]:

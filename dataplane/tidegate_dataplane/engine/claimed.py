@@ -8,32 +8,26 @@ views agree on.
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine.gates import token_counts, token_taken
-from tidegate_dataplane.runtime.objects import NO_TOKEN, Claims, Consumer, Guard, Identity, Route
-
-_SEVERAL: Final = 2
+from tidegate_dataplane.runtime.objects import NO_TOKEN, Claims, Consumer, Identity, Route
 
 
-def consumer_on(guard: Guard, identity: Identity) -> Consumer:
-    """The consumer as all mappings of a route agree on it."""
-    if not identity.claims:
-        return identity.consumer
-    providers = guard.mappings.intersection(identity.claims)
+def _mapped_by(identity: Identity, providers: frozenset[str]) -> Consumer:
+    """The consumer with what all of these providers' mappings agree on."""
     if not providers:
         return identity.consumer
     known = identity.resolved.get(providers)
     if known is None:
-        known = identity.resolved[providers] = enriched(
-            identity.consumer, [identity.claims[key] for key in sorted(providers)]
-        )
+        claims = [identity.claims[key] for key in sorted(providers)]
+        known = identity.resolved[providers] = _enriched(identity.consumer, claims)
     return known
 
 
-def enriched(consumer: Consumer, claims: list[Claims]) -> Consumer:
+def _enriched(consumer: Consumer, claims: list[Claims]) -> Consumer:
     """What its AIConsumer says wins over claims; roles add up."""
     entry = consumer.entry
     roles = consumer.roles | frozenset.intersection(*(one.roles for one in claims))
@@ -77,37 +71,24 @@ def standing_on(route: Route, identity: Identity) -> Standing:
         return Standing(identity, identity.consumer)
     guard = route.guard
     counts = token_counts(guard, identity)
-    mappings = sorted(guard.mappings.intersection(identity.claims))
-    if counts and len(mappings) < _SEVERAL:
-        return Standing(identity, consumer_on(guard, identity))
-    bare = replace(identity, claims={}, token=NO_TOKEN, resolved={})
-    views: list[tuple[Identity, Consumer]] = []
-    if token_taken(guard, identity):
-        views += [(identity, _mapped_by(identity, key)) for key in mappings] or [(identity, identity.consumer)]
+    mappings = guard.mappings.intersection(identity.claims)
+    agreed = _mapped_by(identity, mappings)
+    if counts and len(mappings) <= 1:
+        return Standing(identity, agreed)
+    views = tuple((identity, _mapped_by(identity, frozenset({key}))) for key in sorted(mappings))
     if counts:
-        return Standing(identity, consumer_on(guard, identity), tuple(views))
-    return Standing(bare, identity.consumer, (*views, (bare, identity.consumer)) if views else ())
-
-
-def _mapped_by(identity: Identity, provider: str) -> Consumer:
-    """The consumer with what one provider's mapping reads."""
-    at = frozenset({provider})
-    known = identity.resolved.get(at)
-    if known is None:
-        known = identity.resolved[at] = enriched(identity.consumer, [identity.claims[provider]])
-    return known
+        return Standing(identity, agreed, views)
+    bare = replace(identity, claims={}, token=NO_TOKEN, resolved={})
+    if not token_taken(guard, identity):
+        return Standing(bare, identity.consumer)
+    return Standing(bare, identity.consumer, (*(views or ((identity, identity.consumer),)), (bare, identity.consumer)))
 
 
 def _known_of(route: Route, identity: Identity) -> Identity:
     """Of all consumers that the caller may be, the first that the route may know: of a namespace that it admits, and,
     where it is a token that says so, vouched for by a provider attached to the route."""
     for one in (identity, *identity.alternatives):
-        if (route.admits is None or one.consumer.namespace in route.admits) and _known_to(route, one):
+        admitted = route.admits is None or one.consumer.namespace in route.admits
+        if admitted and (not one.vouchers or token_taken(route.guard, one)):
             return one
     return identity
-
-
-def _known_to(route: Route, identity: Identity) -> bool:
-    if not identity.vouchers:
-        return True
-    return any(not keys.isdisjoint(identity.vouchers) for keys in route.guard.providers.values())

@@ -53,6 +53,23 @@ class CertificateProof(Struct, frozen=True, eq=False):
     forms: tuple[tuple[str, str], ...]
 
 
+def token_variables(issuer: str, subject: str, claims: dict[str, object]) -> dict[str, object]:
+    """The members of `token` as expressions see them; `acr` is "" and `authTime` 0 when the token does not say them in
+    the form of OpenID Connect Core, section 2."""
+    acr = claims.get("acr")
+    return {
+        "issuer": issuer,
+        "subject": subject,
+        "acr": acr if isinstance(acr, str) else "",
+        "authTime": _seconds(claims.get("auth_time")),
+        "claims": claims,
+    }
+
+
+def _seconds(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+
+
 def prove(
     runtime: Runtime, key: Credential | None, token: TokenProof | None, certificate: CertificateProof | None
 ) -> Identity | Denial:
