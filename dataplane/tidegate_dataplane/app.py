@@ -150,15 +150,7 @@ class Traffic:
     async def _list(
         self, exchange: Exchange, runtime: Runtime, base: str, presented: Presented, identity: Identity | None
     ) -> None:
-        call = listing_call(
-            host=exchange.host,
-            path=exchange.path,
-            base=base,
-            headers=exchange.headers,
-            address=exchange.address,
-            peer=exchange.peer,
-            proxy_headers=exchange.proxy_headers,
-        )
+        call = listing_call(exchange, base)
         identity = identity or await self._introspected(exchange, runtime, presented, asked_by_all(runtime))
         found = await self._lister.answer(runtime, call, identity, exchange.arrived)
         if isinstance(found, Denial):
@@ -220,7 +212,8 @@ class Traffic:
         if decision.denial is not None and (among := asked_instead(runtime, call, identity)):
             decision, identity = await self._by_others(exchange, runtime, call, presented, among, decision, identity)
         exchange.decision = decision
-        if decision.denial is not None and self._accounts.audited and identity is not NOBODY:
+        # A provider that could not be asked decided nothing that could be decided again: it has no identity.
+        if decision.denial is not None and self._accounts.audited and decision.identity not in (None, NOBODY):
             exchange.why = self._why(runtime, call, identity, exchange.arrived, decision.denial)
         if decision.risk is not None:
             self._behaviour.learn(call, decision, exchange.arrived)

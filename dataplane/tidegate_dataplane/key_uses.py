@@ -5,6 +5,7 @@ from typing import Final
 
 from tidegate_dataplane.runtime.objects import NO_TOKEN, Identity
 from tidegate_dataplane.snapshot.entries import Method
+from tidegate_dataplane.snapshot.records import DIGEST_BYTES
 
 # A key that comes with a token leaves the token's digest here too, and tokens come and go.
 _MOST: Final = 200_000
@@ -31,7 +32,7 @@ class KeyUses:
 
     def last(self, digest: bytes) -> int | None:
         """The second of the last use of the key with that SHA-256; None when it was not used."""
-        return self._seen.get(digest[:16])
+        return self._seen.get(digest[:DIGEST_BYTES])
 
     def _forget(self) -> None:
         """Let the half that was unused for longest go."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from tidegate_operator.compile.timestamps import format_timestamp
 from tidegate_operator.keys.states import KeyStatus, last_used
 from tidegate_operator.verdicts import Approval, ApprovalReason, Finding, Reason, Verdict
 
@@ -133,7 +134,7 @@ def judge(
         observed_generation=verdict.generation,
         served_generation=verdict.served_generation if verdict.placed else None,
         conditions=tuple(_condition(outcome, verdict.generation, previous, now) for outcome in outcomes),
-        expires=timestamp(_moment(approval.not_after)) if approval and approval.not_after is not None else "",
+        expires=format_timestamp(approval.not_after) if approval and approval.not_after is not None else "",
     )
 
 
@@ -184,7 +185,7 @@ def approval_reason(approval: Approval, now: float) -> ApprovalReason:
 def _approved(approval: Approval, now: datetime) -> _Outcome:
     end = approval.not_after
     if end is not None and approval_reason(approval, now.timestamp()) is ApprovalReason.EXPIRED:
-        when = timestamp(_moment(end))
+        when = format_timestamp(end)
         message = f"Ended at {when} (by {approval.ends_by}): set a later notAfter there, if access is still needed."
         return _Outcome(ConditionType.APPROVED, ConditionStatus.FALSE, ApprovalReason.EXPIRED, message)
     status = _APPROVED_STATUS.get(approval.reason, ConditionStatus.FALSE)
@@ -269,10 +270,6 @@ def _sentence(findings: Iterable[Finding]) -> str:
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds, as metav1.Time is written."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _moment(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def parse_status(raw: Mapping[str, Any] | None) -> ObjectStatus:

@@ -74,7 +74,6 @@ class StatusWriter:
         self._rollout = Rollout()
         self._verdicts: Mapping[ObjectKey, Verdict] = {}
         self._consumers: Mapping[ObjectKey, AnyEntry] = {}
-        self._generating: Mapping[ObjectKey, ConsumerEntry] = {}
         self._reports: tuple[PlaneReport, ...] = ()
         self._queue: deque[ObjectKey] = deque()
         self._queued: set[ObjectKey] = set()
@@ -96,7 +95,7 @@ class StatusWriter:
         """Leadership was lost: whoever leads meanwhile may publish and write, so nothing here is known any more."""
         self._rollout = Rollout()
         self._verdicts = {}
-        self._consumers, self._generating = {}, {}
+        self._consumers = {}
         self._queue.clear()
         self._queued.clear()
         self._ending = ()
@@ -122,11 +121,11 @@ class StatusWriter:
 
     def _rotated(self, compiled: Compiled) -> set[ObjectKey]:
         """Consumers whose keys were replaced: nothing else about them need have changed."""
-        former = self._generating
-        self._generating = {
-            ObjectKey(Kind.CONSUMER, entry.source.namespace, entry.source.name): entry for entry in compiled.generating
-        }
-        return {key for key, entry in self._generating.items() if former.get(key) is not entry}
+        served, former = compiled.served.entries, self._consumers
+        generating = (
+            ObjectKey(Kind.CONSUMER, entry.source.namespace, entry.source.name) for entry in compiled.generating
+        )
+        return {key for key in generating if former.get(key) is not served.get(key)}
 
     def knows(self, key: ObjectKey) -> bool:
         """Whether this operator writes the status of that object; only one that leads writes any."""

@@ -11,7 +11,6 @@ client certificates) and as bare handshakes (`openssl s_time`).
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import tempfile
@@ -20,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cores import GATEWAY_CORE, LOAD_CORE, pinned
+from bench.cores import GATEWAY_CORE, LOAD_CORE, cpu_seconds, pinned
 from bench.wrk import Call, run_wrk
 from cluster.harness.gateway import program
 from cluster.harness.processes import ChildProcess, free_port, wait_for_http
@@ -59,35 +58,30 @@ class Variant:
         self.process = ChildProcess(name, pinned(GATEWAY_CORE, command), log=folder / f"{name}.log")
         wait_for_http(f"http://127.0.0.1:{admin}/-/ready", process=self.process)
 
-    def cpu_seconds(self) -> float:
-        """What the process has used so far, in its own code and the kernel's (proc(5), utime and stime)."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def requests(self, seconds: float, *, close: bool = False) -> Figure:
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
         if close:
             headers["connection"] = "close"
         url = f"{self.scheme}://127.0.0.1:{self.port}/v1/chat/completions"
-        before = self.cpu_seconds()
+        before = cpu_seconds(self.process.pid)
         load = run_wrk(Call(url, self._folder / "body", headers), connections=_CONNECTIONS, seconds=seconds)
         if load.errors:
             raise RuntimeError(f"{self.name}: {load.errors} errors")
-        return Figure(load.rate, (self.cpu_seconds() - before) / load.requests * 1e6)
+        return Figure(load.rate, (cpu_seconds(self.process.pid) - before) / load.requests * 1e6)
 
     def handshakes(self, seconds: float, client: Path | None) -> Figure:
         """Full ones, by several clients at once."""
         command = ["openssl", "s_time", "-connect", f"127.0.0.1:{self.port}", "-new", "-time", str(round(seconds))]
         if client is not None:
             command += ["-cert", str(client), "-key", str(client)]
-        before = self.cpu_seconds()
+        before = cpu_seconds(self.process.pid)
         running = [
             subprocess.Popen(pinned(LOAD_CORE, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(_CLIENTS)
         ]
         found = [_HANDSHAKES.search(each.communicate()[0]) for each in running]
         counts = [(int(each[1]), int(each[2])) for each in found if each is not None]
-        spent = self.cpu_seconds() - before
+        spent = cpu_seconds(self.process.pid) - before
         # s_time goes on for up to a second more than it was told.
         return Figure(sum(count / span for count, span in counts), spent / sum(count for count, _ in counts) * 1e6)
 

@@ -16,8 +16,8 @@ from cluster.harness.objects import secret
 from cluster.harness.processes import wait_until
 from tidegate_dataplane.apikey import issue_key
 from tidegate_dataplane.snapshot.entries import ConsumerEntry, KeyEntry, KeyGeneration, SecretRef, Source
+from tidegate_operator.compile.timestamps import format_timestamp
 from tidegate_operator.keys.issuer import KeyIssuer
-from tidegate_operator.keys.plan import timestamp
 from tidegate_operator.kube import Api
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.store import Store
@@ -95,7 +95,7 @@ def before(request: pytest.FixtureRequest, api_server: ApiServer, namespace: str
     """What the Secret holds: nothing, or a key that is due."""
     if request.param == "create":
         return ""
-    data = {"token": OLD, "token.issued-at": timestamp(time.time() - 31 * DAY)}
+    data = {"token": OLD, "token.issued-at": format_timestamp(int(time.time()) - 31 * DAY)}
     item = secret(namespace, "app-key", data)
     api_server.admin.create(f"/api/v1/namespaces/{namespace}/secrets", item)
     return OLD

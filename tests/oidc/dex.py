@@ -129,10 +129,6 @@ class Dex:
             raise RuntimeError(f"Dex gives no token: {status} {body!r}")
         return str(json.loads(body)[kind])
 
-    def key_ids(self) -> list[str]:
-        """The `kid` of each published key."""
-        return [key["kid"] for key in json.loads(self._request("GET", "/dex/keys")[1])["keys"]]
-
     def jwks(self) -> str:
         """The published JWK set."""
         return self._request("GET", "/dex/keys")[1].decode()

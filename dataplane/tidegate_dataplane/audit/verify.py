@@ -21,7 +21,7 @@ from tidegate_dataplane.audit.chain import (
     sealed_request,
     take_apart,
 )
-from tidegate_dataplane.audit.ending import MAX_LINE, read_beginning, read_note, torn_of
+from tidegate_dataplane.audit.ending import MAX_LINE, open_file, read_beginning, read_note, torn_of
 from tidegate_dataplane.audit.record import Beginning, Event
 from tidegate_dataplane.audit.verdict import Expected, KeyNeeded, LogReport, Problem, Progress, Verdict
 
@@ -68,7 +68,7 @@ def _logs(paths: Sequence[Path]) -> list[list[_File]]:
 
 
 def _first(path: Path) -> Beginning | None:
-    with path.open("rb") as raw, closing(_reader(path, raw)) as file:
+    with open_file(path) as file:
         try:
             return read_beginning(file.readline(MAX_LINE))
         except (EOFError, gzip.BadGzipFile, zlib.error):

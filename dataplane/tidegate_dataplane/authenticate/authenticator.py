@@ -25,6 +25,7 @@ from tidegate_dataplane.proxy.keys import Presented
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Identity
 from tidegate_dataplane.snapshot.entries import Method, TokenKind
+from tidegate_dataplane.snapshot.records import DIGEST_BYTES
 from tidegate_dataplane.transport.certificate import ClientCertificate
 
 _REMEMBERED: Final = 16_384
@@ -166,4 +167,4 @@ def _token_proof(bearer: str, verified: Verified) -> TokenProof:
 
 
 def _digest(text: str) -> bytes:
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]

@@ -95,6 +95,7 @@ class Introspector:
         self._credentials = credentials
         self._clock = clock
         self._checks: tuple[_Check, ...] = ()
+        self._places: dict[str, int] = {}
         self._askers: dict[Endpoint, _Asker] = {}
 
     def follow(self, providers: Mapping[str, TokenProviderEntry]) -> None:
@@ -106,6 +107,7 @@ class Introspector:
         self._checks = tuple(
             _Check(_endpoint(providers[names[0]]), providers[names[0]], frozenset(names)) for names in grouped.values()
         )
+        self._places = {name: place for place, check in enumerate(self._checks) for name in check.names}
         endpoints = {check.endpoint for check in self._checks}
         self._askers = {
             endpoint: self._askers.get(endpoint) or _Asker(endpoint, self._client, self._credentials, self._clock)
@@ -155,7 +157,8 @@ class Introspector:
     def _among(self, among: Collection[str] | None) -> tuple[_Check, ...]:
         if among is None:
             return self._checks
-        return tuple(check for check in self._checks if not check.names.isdisjoint(among))
+        places = {self._places[name] for name in among if name in self._places}
+        return tuple(self._checks[place] for place in sorted(places))
 
 
 class _Asker:

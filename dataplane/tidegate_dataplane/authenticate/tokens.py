@@ -107,11 +107,6 @@ class Tokens:
         self._refused.clear()
 
     @property
-    def in_use(self) -> bool:
-        """Whether any policy takes tokens."""
-        return bool(self._providers)
-
-    @property
     def remembered(self) -> int:
         """How many verified tokens are cached now."""
         return len(self._results)

@@ -4,14 +4,13 @@ For explanations and tests of policies. What a caller has proved is the business
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
+from tidegate_dataplane.engine.gates import BY_TOKEN
 from tidegate_dataplane.engine.prove import TokenProof, holders_of_token, token_variables
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NO_TOKEN, NOBODY, Consumer, Identity, Provider
 from tidegate_dataplane.snapshot.entries import Method, TokenMatchEntry
-
-BY_TOKEN: Final = (Method.JWT, Method.INTROSPECTION)
+from tidegate_dataplane.snapshot.records import DIGEST_BYTES
 
 
 class CannotAssume(ValueError):
@@ -142,4 +141,4 @@ def _names(consumer: Consumer, methods: Iterable[Method]) -> tuple[str, ...]:
 def _digests(consumer: Consumer, methods: Iterable[Method]) -> tuple[bytes, ...]:
     """By which lists of leaked keys would know the key that `_names` names; of a token nothing is known."""
     keys = consumer.entry.keys[:1] if Method.API_KEY in methods else ()
-    return tuple(bytes.fromhex(key.sha256)[:16] for key in keys if key.sha256)
+    return tuple(bytes.fromhex(key.sha256)[:DIGEST_BYTES] for key in keys if key.sha256)

@@ -15,11 +15,12 @@ from tidegate_dataplane.engine.by_target import forbidden, matches_with, targets
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decide import judge
 from tidegate_dataplane.engine.decision import Denial
+from tidegate_dataplane.engine.gates import first_closed
 from tidegate_dataplane.engine.identify import identify
 from tidegate_dataplane.engine.network import Refusal, leaked
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Guard, Identity, Route, Rule
-from tidegate_dataplane.snapshot.entries import Method, Operation
+from tidegate_dataplane.snapshot.entries import Operation
 
 
 def visible_models(runtime: Runtime, call: Call, now: float) -> list[str] | Denial:
@@ -85,7 +86,7 @@ def _candidates(runtime: Runtime, namespace: str) -> tuple[Route, ...]:
 
 def _might_admit(route: Route, namespace: str) -> bool:
     if not namespace:
-        return route.guard.methods is not None and Method.ANONYMOUS in route.guard.methods
+        return bool(route.guard.gates) and first_closed(route.guard, NOBODY) is None
     return route.admits is None or namespace in route.admits
 
 

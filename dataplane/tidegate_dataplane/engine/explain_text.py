@@ -91,8 +91,6 @@ def _context(explanation: Explanation) -> Iterator[str]:
         yield f"  route     {explanation.route}"
     if explanation.subscription:
         yield f"  plan      {explanation.plan} by {explanation.subscription}"
-    if explanation.subscription:
-        yield f"  plan      {explanation.plan} by {explanation.subscription}"
     if explanation.denial is not None:
         yield f"  told      {explanation.denial.message}"
     yield f"  revision  {explanation.revision}"

@@ -23,6 +23,7 @@ _SUFFIXES: Final = (
     ("/moderations", Operation.MODERATION),
     ("/fine_tuning/jobs", Operation.FINE_TUNE),
 )
+_OF_OPERATION: Final = {operation: suffix for suffix, operation in _SUFFIXES}
 _MODELS: Final = "/models"
 
 
@@ -50,6 +51,11 @@ def parse_path(path: str) -> tuple[str, Operation | Literal[Listing.LISTING] | N
         return path[: -len(_MODELS)] or "/", LISTING
     base, found, _ = path.partition(_MODELS + "/")
     return (base or "/", LISTING) if found else ("", None)
+
+
+def path_of(base: str, operation: Operation) -> str:
+    """The path under `base` that stands for an operation; raises KeyError for Models, which stands for none."""
+    return base.rstrip("/") + _OF_OPERATION[operation]
 
 
 def listed_model(path: str, base: str) -> str:

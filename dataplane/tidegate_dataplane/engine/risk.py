@@ -15,7 +15,6 @@ from tidegate_dataplane.engine import denials
 from tidegate_dataplane.engine.authorize import Subject
 from tidegate_dataplane.engine.decision import Denial, Risk, RiskOutcome, RiskPart, Step, Verdict
 from tidegate_dataplane.expressions import EvaluationError
-from tidegate_dataplane.runtime.lists import list_key
 from tidegate_dataplane.runtime.objects import RiskSection, RuleRef, Signal
 from tidegate_dataplane.snapshot.entries import GrantEntry, SignalKind
 
@@ -154,8 +153,7 @@ def _holds(signal: Signal, subject: Subject, observed: Observed) -> bool:
         case SignalKind.EXPRESSION:
             return _true(signal, subject)
         case SignalKind.LISTED_ADDRESS:
-            keys = (list_key(signal.namespace, ref) for ref in signal.lists)
-            return any(subject.lists.contains_address(key, call.address) for key in keys)
+            return any(subject.lists.contains_address(key, call.address) for key in signal.lists)
         case SignalKind.BURST:
             return observed.recent_calls(consumer, signal.period, subject.now) + 1 >= signal.count
         case SignalKind.FAILED_AUTHENTICATIONS:

@@ -98,7 +98,6 @@ class Accounts:
         target, tokens = exchange.target, exchange.tokens
         asked = "" if target is None else target.model or model
         identity = None if decision is None else decision.identity
-        subscribed = None if decision is None else decision.subscribed
         return AuditRecord(
             time=datetime.fromtimestamp(exchange.arrived, UTC),
             request_id=exchange.request_id,
@@ -122,8 +121,8 @@ class Accounts:
             operation=exchange.operation,
             model=model,
             method=methods_of(identity),
-            subscription="" if subscribed is None else subscribed.subscription,
-            plan="" if subscribed is None else subscribed.plan.name,
+            subscription="" if decision is None else decision.subscription,
+            plan="" if decision is None else decision.plan,
             rule=exchange.rule,
             why=exchange.why,
             risk=None if decision is None else decision.risk,

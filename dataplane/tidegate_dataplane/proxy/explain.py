@@ -14,7 +14,7 @@ from msgspec import Struct
 from tidegate_dataplane.engine.assume import assume
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.explain import Explanation, explain, explain_with_remedies
-from tidegate_dataplane.engine.path import LISTING, parse_path
+from tidegate_dataplane.engine.path import LISTING, parse_path, path_of
 from tidegate_dataplane.engine.prove import CertificateProof, prove
 from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS
 from tidegate_dataplane.engine.risk import UNSEEN, Observed
@@ -58,13 +58,6 @@ class ExplainQuestion(Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 _decode = msgspec.json.Decoder(ExplainQuestion).decode
-_SUFFIXES = {
-    Operation.CHAT: "chat/completions",
-    Operation.COMPLETION: "completions",
-    Operation.IMAGE: "images/generations",
-    Operation.MODERATION: "moderations",
-    Operation.FINE_TUNE: "fine_tuning/jobs",
-}
 
 
 def explain_json(runtime: Runtime, body: bytes, observed: Observed = UNSEEN) -> Explanation:
@@ -119,7 +112,7 @@ def _call(question: ExplainQuestion, headers: Mapping[str, str], *, keys: tuple[
             raise ValueError(f"path {path!r} stands for {found}, not for {question.operation}: give one of them")
         operation = found
     else:
-        path = f"/v1/{_SUFFIXES.get(operation, operation.lower())}"
+        path = path_of(base, operation)
     return Call(
         host=question.host.lower(),
         path=path,

@@ -5,7 +5,7 @@ and of the long ones one at a time.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Final
 from urllib.parse import unquote
@@ -18,6 +18,7 @@ from tidegate_dataplane.engine.catalogue import all_models, each_route
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.engine.path import listed_model
 from tidegate_dataplane.errors import API_ERROR, Failure
+from tidegate_dataplane.proxy.exchange import Exchange
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import Identity
 from tidegate_dataplane.snapshot.entries import Operation
@@ -29,27 +30,18 @@ _BUSY: Final = "Too many lists of models are being made at once. Retry, and keep
 _encode = msgspec.json.Encoder().encode
 
 
-def listing_call(
-    *,
-    host: str,
-    path: str,
-    base: str,
-    headers: Mapping[str, str],
-    address: str,
-    peer: str,
-    proxy_headers: Mapping[str, str],
-) -> Call:
+def listing_call(exchange: Exchange, base: str) -> Call:
     """What the catalogue needs to know of a listing request; operation and model are not looked at."""
     return Call(
-        host=host,
-        path=path,
+        host=exchange.host,
+        path=exchange.path,
         base=base,
         operation=Operation.CHAT,
         model="",
-        headers=headers,
-        address=address,
-        peer=peer,
-        proxy_headers=proxy_headers,
+        headers=exchange.headers,
+        address=exchange.address,
+        peer=exchange.peer,
+        proxy_headers=exchange.proxy_headers,
     )
 
 

@@ -57,6 +57,7 @@ from tidegate_dataplane.snapshot.entries import (
     WindowEntry,
     previous_name,
 )
+from tidegate_dataplane.snapshot.records import DIGEST_BYTES
 
 SEPARATOR = "\x1f"
 _BY_KEY = frozenset({Method.API_KEY})
@@ -204,8 +205,7 @@ def _signal(source: Source, entry: SignalEntry) -> Signal:
         count=entry.count,
         period=entry.period_ms / 1000,
         after=entry.after,
-        lists=entry.lists,
-        namespace=source.namespace,
+        lists=tuple(list_key(source.namespace, ref) for ref in entry.lists),
         program=program,
     )
 
@@ -296,7 +296,7 @@ def _credential(entry: KeyEntry, consumer: Consumer, sha256: str, *, until: int 
         not_before=float("-inf") if entry.not_before is None else entry.not_before,
         not_after=min(ends, default=float("inf")),
         revoked=entry.revoked,
-        identity=Identity(consumer, _BY_KEY, (name,), (digest[:16],), token=NO_TOKEN),
+        identity=Identity(consumer, _BY_KEY, (name,), (digest[:DIGEST_BYTES],), token=NO_TOKEN),
         digest=digest,
         replaced=until is not None,
     )

@@ -12,7 +12,6 @@ from tidegate_dataplane.snapshot.entries import (
     BackendEntry,
     ConsumerEntry,
     Effect,
-    ListRef,
     Method,
     NetworkEntry,
     Operation,
@@ -122,7 +121,7 @@ class Provider(Struct, frozen=True, eq=False):
 
 
 class Signal(Struct, frozen=True, eq=False):
-    """A risk signal; times are seconds. `lists` are of `namespace`."""
+    """A risk signal; times are seconds."""
 
     name: str
     kind: SignalKind
@@ -132,8 +131,7 @@ class Signal(Struct, frozen=True, eq=False):
     count: int
     period: float
     after: int
-    lists: tuple[ListRef, ...]
-    namespace: str
+    lists: tuple[ListKey, ...]
     program: Program | None
 
 
@@ -254,16 +252,14 @@ class Gate(Struct, frozen=True, eq=False):
 class Guard(Struct, frozen=True, eq=False):
     """What the attached policies of one mode (Enforce or Shadow) say about a route, folded.
 
-    `methods` are those that every gate accepts, None when there is no gate. `providers` are the keys of all that the
-    gates name, by method, `mappings` of those that say who a token stands for. `deny` holds every Deny rule, `allow`
-    one group for each policy that has Allow rules: its own reference, and the rules. `by_address` are those of the
-    buckets whose counters are known only when a call comes. `by_target` tells whether any rule looks at the backend.
-    `cost` is what all expressions may cost that are asked once for each call, `target_cost` those asked for each
-    target.
+    `providers` are the keys of all that the gates name, by method, `mappings` of those that say who a token stands for.
+    `deny` holds every Deny rule, `allow` one group for each policy that has Allow rules: its own reference, and the
+    rules. `by_address` are those of the buckets whose counters are known only when a call comes. `by_target` tells
+    whether any rule looks at the backend. `cost` is what all expressions may cost that are asked once for each call,
+    `target_cost` those asked for each target.
     """
 
     gates: tuple[Gate, ...]
-    methods: frozenset[Method] | None
     providers: dict[Method, frozenset[str]]
     mappings: frozenset[str]
     deny: tuple[Rule, ...]

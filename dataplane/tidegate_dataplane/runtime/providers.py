@@ -10,20 +10,19 @@ from tidegate_dataplane.snapshot.entries import Method
 
 
 class Providers(Struct, frozen=True, eq=False):
-    """`by_key` holds all; `by_issuer` those that verify signatures, `introspecting` those that ask a server.
+    """`by_key` holds all, `introspecting` those that ask a server.
 
     A provider of a Shadow policy is among them: what it would accept is evaluated too.
     """
 
     by_key: dict[str, Provider]
-    by_issuer: dict[str, tuple[Provider, ...]]
     introspecting: tuple[Provider, ...]
 
     def __bool__(self) -> bool:
         return bool(self.by_key)
 
 
-EMPTY: Final = Providers({}, {}, ())
+EMPTY: Final = Providers({}, ())
 
 
 def gathered(before: Providers, policies: Mapping[str, Policy]) -> Providers:
@@ -36,13 +35,8 @@ def gathered(before: Providers, policies: Mapping[str, Policy]) -> Providers:
             by_key[provider.key] = known if known is not None and _same(known, provider) else provider
     if len(by_key) == len(before.by_key) and all(before.by_key.get(key) is one for key, one in by_key.items()):
         return before
-    by_issuer: dict[str, list[Provider]] = {}
-    for _, provider in sorted(by_key.items()):
-        if provider.method is Method.JWT:
-            by_issuer.setdefault(provider.entry.issuer, []).append(provider)
     return Providers(
         by_key=by_key,
-        by_issuer={issuer: tuple(found) for issuer, found in by_issuer.items()},
         introspecting=tuple(one for _, one in sorted(by_key.items()) if one.method is Method.INTROSPECTION),
     )
 

@@ -103,7 +103,6 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
     buckets = tuple(bucket for policy in limited for bucket in policy.buckets)
     return Guard(
         gates=gates,
-        methods=_intersection(gates),
         providers=_by_method(provider for policy in asked for provider in policy.providers),
         mappings=frozenset(
             provider.key for policy in asked for provider in policy.providers if provider.entry.mapping is not None
@@ -144,12 +143,6 @@ def _by_method(providers: Iterable[Provider]) -> dict[Method, frozenset[str]]:
     for provider in providers:
         keys.setdefault(provider.method, set()).add(provider.key)
     return {method: frozenset(found) for method, found in keys.items()}
-
-
-def _intersection(gates: tuple[Gate, ...]) -> frozenset[Method] | None:
-    if not gates:
-        return None
-    return frozenset.intersection(*(gate.methods for gate in gates))
 
 
 def tiers(entries: tuple[TargetEntry, ...], backends: Mapping[str, Backend]) -> tuple[Tier, ...]:

@@ -49,10 +49,6 @@ class ListContent:
     broken: tuple[str, ...] = ()
 
     @property
-    def entries(self) -> int:
-        return len(self.records) // RECORD_BYTES[self.kind]
-
-    @property
     def faulty(self) -> bool:
         """Something of it cannot be read."""
         return bool(self.broken or self.unreadable)

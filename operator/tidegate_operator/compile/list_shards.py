@@ -5,13 +5,13 @@ never keep objects from being published. A part's shard follows from its name an
 shard is full; then it is the next one with room.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tidegate_dataplane.snapshot.codec import MAX_SHARD_BYTES, digest, encode_shard
 from tidegate_dataplane.snapshot.entries import SCHEMA_VERSION, ListPart, Shard
 from tidegate_dataplane.snapshot.list_key import ListKey
+from tidegate_operator.compile.buckets import bucket_hash
 from tidegate_operator.compile.compiled import CompileError, EncodedShard
 
 MAX_ENTRIES: Final = 1_000_000
@@ -87,8 +87,7 @@ def _weight(part: ListPart) -> int:
 
 
 def _home(part: ListPart) -> int:
-    name = f"{part.namespace}/{part.name}/{part.secret}/{part.kind}/{part.part}"
-    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+    return bucket_hash(part.namespace, f"{part.name}/{part.secret}/{part.kind}/{part.part}")
 
 
 def _encoded(name: str, bucket: list[ListPart]) -> EncodedShard:

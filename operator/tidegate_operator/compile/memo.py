@@ -21,6 +21,7 @@ from tidegate_operator.compile.buckets import ShardEncoder
 from tidegate_operator.compile.claims import RouteClaim
 from tidegate_operator.compile.compiled import AnyEntry
 from tidegate_operator.compile.consumer_keys import KeyClaims
+from tidegate_operator.compile.key_sets import KeySetReading
 from tidegate_operator.compile.list_content import ListContent
 from tidegate_operator.compile.list_shards import ListShardEncoder
 from tidegate_operator.compile.resolve import Absence, Backends, Resolution
@@ -92,6 +93,8 @@ class Memo:
         self.consumers: Mapping[ObjectKey, ResolvedConsumer] = {}
         self.key_claims = KeyClaims()
         self.key_sources: KeySources | None = None
+        # Key sets by the bytes that they were read from, which may hold what is secret: never shown.
+        self.key_sets: Mapping[bytes, KeySetReading] = {}
         self.subscriptions = SubscriptionMemo()
         # Of subscriptions: without and with what is said of their approval.
         self.verdicts: Mapping[ObjectKey, tuple[Verdict, Verdict]] = {}

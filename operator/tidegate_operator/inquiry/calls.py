@@ -8,7 +8,7 @@ from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Decision, Step
 from tidegate_dataplane.engine.explain_text import deciding
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.runtime.objects import Consumer, Identity, Route
+from tidegate_dataplane.runtime.objects import Consumer, Identity, Names, Route
 from tidegate_dataplane.snapshot.entries import Method, Operation
 
 ANY = "any"
@@ -49,9 +49,7 @@ def calls_on(route: Route, model: str, operation: Operation, address: str, host:
 def serves(route: Route, model: str, operation: Operation) -> bool:
     """Whether a route names the model and the operation."""
     entry = route.entry
-    return operation in entry.operations and any(
-        model.startswith(one[:-1]) if one.endswith("*") else model == one for one in entry.models
-    )
+    return operation in entry.operations and Names(entry.models).match(model)
 
 
 def why_not(runtime: Runtime, call: Call, identity: Identity, now: float) -> str:

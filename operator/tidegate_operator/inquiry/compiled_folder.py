@@ -24,7 +24,6 @@ class CompiledFolder:
     """
 
     world: World
-    compiled: Compiled
     runtime: Runtime
     provenance: Provenance
     problems: tuple[str, ...]
@@ -67,7 +66,7 @@ def compile_loaded(loaded: Loaded, bench: Workbench) -> CompiledFolder:
     verdicts = sorted(compiled.verdicts.items())
     errors = [_line(key, finding, provenance) for key, one in verdicts for finding in one.errors]
     unresolved = [_line(key, finding, provenance) for key, one in verdicts for finding in one.unresolved]
-    return CompiledFolder(world, compiled, runtime, provenance, (*unreadable, *errors), tuple(unresolved))
+    return CompiledFolder(world, runtime, provenance, (*unreadable, *errors), tuple(unresolved))
 
 
 def _line(key: ObjectKey, finding: Finding, provenance: Provenance) -> str:

@@ -6,12 +6,12 @@ one, is the same. Times are seconds since the epoch.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from tidegate_dataplane.snapshot.entries import ConsumerEntry, KeyEntry, Source
 from tidegate_operator.compile.issued import IssuedKey, names_of, read_issued
+from tidegate_operator.compile.timestamps import format_timestamp
 from tidegate_operator.world import ConsumerKey, SecretKey
 
 Secrets = Mapping[SecretKey, Mapping[str, bytes]]
@@ -107,7 +107,7 @@ def next_step(entry: KeyEntry, issued: IssuedKey, now: float) -> Due:
     if issued.issued_at is None:
         return Due()
     if issued.issued_at > now + TOLERANCE_SECONDS:
-        return Due(fault=_FUTURE.format(moment=timestamp(issued.issued_at)))
+        return Due(fault=_FUTURE.format(moment=format_timestamp(issued.issued_at)))
     steps = []
     if generate.rotate_ms:
         steps.append(Due(Step.ROTATE, issued.issued_at + generate.rotate_ms / 1000))
@@ -132,13 +132,8 @@ def data_after(action: Action, issued: IssuedKey, new_key: str, now: float) -> d
     return {
         current: new_key.encode(),
         previous: issued.current if overlaps else None,
-        issued_at: timestamp(now).encode(),
+        issued_at: format_timestamp(int(now)).encode(),
     }
-
-
-def timestamp(moment: float) -> str:
-    """RFC 3339 in UTC, whole seconds."""
-    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _age(consumer: ConsumerEntry) -> tuple[int, str, str]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from tidegate_dataplane.snapshot.entries import ConsumerEntry, KeyEntry, previous_name
 from tidegate_dataplane.snapshot.key_state import KeyState, key_state
-from tidegate_operator.compile.timestamps import parse_timestamp
-from tidegate_operator.keys.plan import timestamp
+from tidegate_operator.compile.timestamps import format_timestamp, parse_timestamp
 
 # A key in steady use is written down again only after so many seconds.
 GRAIN_SECONDS = 600
@@ -36,7 +35,7 @@ def key_statuses(
             name=name,
             state=state.value,
             last_used=_later(told.get(name, ""), uses.get(name)),
-            not_after="" if not_after is None else timestamp(not_after),
+            not_after="" if not_after is None else format_timestamp(not_after),
         )
         for key in entry.keys
         for name, state, not_after in _rows(entry, key, now)
@@ -72,6 +71,6 @@ def _later(told: str, used: int | None) -> str:
     if used is None:
         return told
     try:
-        return timestamp(used) if used - parse_timestamp(told) >= GRAIN_SECONDS else told
+        return format_timestamp(used) if used - parse_timestamp(told) >= GRAIN_SECONDS else told
     except ValueError:
-        return timestamp(used)
+        return format_timestamp(used)

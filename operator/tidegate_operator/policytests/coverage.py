@@ -28,7 +28,7 @@ class Touch(StrEnum):
     NEVER = "Never"
 
 
-class Item(Struct, frozen=True, order=True):
+class Item(Struct, frozen=True):
     """A rule (or section, limit, route) of an object, and where it stands."""
 
     object: str

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from tidegate_dataplane.engine.catalogue import models_for
+from tidegate_dataplane.engine.catalogue import models_for, visible_models
 from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.explain_text import deciding
 from tidegate_dataplane.proxy.explain import ExplainQuestion, answer, read_question
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.runtime.objects import NOBODY
 from tidegate_operator.policytests.format import ExpectPart
 from tidegate_operator.policytests.reading import Case
 
@@ -49,7 +48,7 @@ def run_case(runtime: Runtime, case: Case) -> Result:
 def _is_listed(runtime: Runtime, question: ExplainQuestion) -> bool:
     """Whether the answer to `GET /models` would hold the model."""
     now, call, identity = read_question(runtime, question)
-    found = models_for(runtime, call, NOBODY if identity is None else identity, now)
+    found = visible_models(runtime, call, now) if identity is None else models_for(runtime, call, identity, now)
     return isinstance(found, list) and question.model in found
 
 

@@ -1,7 +1,7 @@
 """The audit log: every decision once, nothing secret, and never in the way."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from dataplane.planes import running
 from dataplane.raw_http import admin, chat, exchange, request
 from dataplane.upstream import answer, completion, upstream
 from dataplane.waiting import until
-from tidegate_dataplane.audit import AuditRecord
 from tidegate_dataplane.engine.decision import Step
 from tidegate_dataplane.engine.explain_text import deciding
 from tidegate_dataplane.snapshot.entries import (
@@ -24,20 +23,6 @@ from tidegate_dataplane.snapshot.entries import (
     RuleEntry,
     SubscriberEntry,
 )
-
-
-def record(number: int = 0) -> AuditRecord:
-    return AuditRecord(
-        time=datetime.fromtimestamp(0, UTC),
-        request_id=str(number),
-        outcome="Served",
-        status=200,
-        gateway="default",
-        revision=1,
-        latency_ms=1.0,
-        bytes_in=1,
-        bytes_out=1,
-    )
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

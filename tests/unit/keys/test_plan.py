@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tidegate_dataplane.apikey import issue_key
 from tidegate_dataplane.snapshot.entries import ConsumerEntry, KeyEntry, KeyGeneration, SecretRef, Source
 from tidegate_operator.compile.issued import read_issued
-from tidegate_operator.keys.plan import Plan, Step, data_after, make_plan, timestamp
+from tidegate_operator.compile.timestamps import format_timestamp
+from tidegate_operator.keys.plan import Plan, Step, data_after, make_plan
 from tidegate_operator.world import ConsumerKey, SecretKey
 
 NOW = 1_782_907_200
@@ -27,7 +28,7 @@ def consumer(
 
 
 def held(*, age: float = 0, current: str = "the-key-of-now", previous: str = "") -> dict[str, bytes]:
-    data = {"token": current.encode(), "token.issued-at": timestamp(NOW - age).encode()}
+    data = {"token": current.encode(), "token.issued-at": format_timestamp(int(NOW - age)).encode()}
     return data | ({"token.previous": previous.encode()} if previous else {})
 
 

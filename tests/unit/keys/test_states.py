@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tidegate_dataplane.apikey import digest_of
 from tidegate_dataplane.snapshot.entries import ConsumerEntry, KeyEntry, Source
+from tidegate_operator.compile.timestamps import format_timestamp
 from tidegate_operator.conditions import NO_STATUS, ObjectStatus, parse_status, status_body
-from tidegate_operator.keys.plan import timestamp
 from tidegate_operator.keys.states import GRAIN_SECONDS, KeyStatus, key_statuses
 from tidegate_operator.keys.uses import KeyUses
 from tidegate_operator.world import Kind, ObjectKey
@@ -33,9 +33,9 @@ def test_each_key_that_can_be_presented_has_a_row() -> None:
     rotated = key("new", previous=digest_of("old"), previous_until=NOW + 60, not_after=NOW + 90, not_before=NOW - 90)
     assert states(entry(key(), KeyEntry("unresolved"), rotated, key("gone", not_after=NOW))) == [
         ("k", "Active", ""),
-        ("new", "Active", timestamp(NOW + 90)),
-        ("new (previous)", "Previous", timestamp(NOW + 60)),
-        ("gone", "Expired", timestamp(NOW)),
+        ("new", "Active", format_timestamp(NOW + 90)),
+        ("new (previous)", "Previous", format_timestamp(NOW + 60)),
+        ("gone", "Expired", format_timestamp(NOW)),
     ]
     assert states(entry(key(revoked=True), key("later", not_before=NOW + 1), suspended=True)) == [
         ("k", "Revoked", ""),
@@ -49,19 +49,19 @@ def test_the_first_use_is_told_and_then_only_a_good_deal_newer_ones() -> None:
         return key_statuses(entry(key()), {} if used is None else {"k": used}, former, NOW)[0].last_used
 
     assert told(None) == ""
-    assert told(NOW) == timestamp(NOW)
-    assert told(NOW + GRAIN_SECONDS - 1, timestamp(NOW)) == timestamp(NOW)
-    assert told(NOW + GRAIN_SECONDS, timestamp(NOW)) == timestamp(NOW + GRAIN_SECONDS)
-    assert told(NOW - 9_999, timestamp(NOW)) == timestamp(NOW)
-    assert told(None, timestamp(NOW)) == timestamp(NOW)
-    assert told(NOW, "scribbled over") == timestamp(NOW)
+    assert told(NOW) == format_timestamp(NOW)
+    assert told(NOW + GRAIN_SECONDS - 1, format_timestamp(NOW)) == format_timestamp(NOW)
+    assert told(NOW + GRAIN_SECONDS, format_timestamp(NOW)) == format_timestamp(NOW + GRAIN_SECONDS)
+    assert told(NOW - 9_999, format_timestamp(NOW)) == format_timestamp(NOW)
+    assert told(None, format_timestamp(NOW)) == format_timestamp(NOW)
+    assert told(NOW, "scribbled over") == format_timestamp(NOW)
 
 
 def test_a_status_with_keys_is_read_back_as_it_was_written() -> None:
-    keys = (KeyStatus("a", "Active", timestamp(NOW), timestamp(NOW + 9)), KeyStatus("b", "Revoked"))
+    keys = (KeyStatus("a", "Active", format_timestamp(NOW), format_timestamp(NOW + 9)), KeyStatus("b", "Revoked"))
     status = ObjectStatus(1, 1, (), "", keys)
     body = status_body(status)
-    assert body["lastUsedTime"] == timestamp(NOW)
+    assert body["lastUsedTime"] == format_timestamp(NOW)
     assert parse_status(body) == status
     assert "keys" not in status_body(NO_STATUS)
     assert parse_status({"keys": ["scribbled", {"name": None}]}).keys == (KeyStatus("", ""),)

@@ -13,7 +13,7 @@ from tidegate_dataplane.engine.assume import CannotAssume, assume, methods_of_co
 from tidegate_dataplane.engine.remedies.advice import Advice, Side
 from tidegate_dataplane.engine.remedies.candidate import Candidate, by_caller
 from tidegate_dataplane.engine.remedies.whatif import Situation, WhatIf
-from tidegate_dataplane.runtime.objects import NOBODY, Consumer, Identity, Route
+from tidegate_dataplane.runtime.objects import NOBODY, Consumer, Identity, Names, Route
 from tidegate_dataplane.snapshot.entries import Method, NetworkEntry, PolicyEntry
 
 STEP_SECONDS: Final = 900
@@ -73,8 +73,12 @@ def other_routes(whatif: WhatIf, situation: Situation) -> Iterator[Candidate]:
 
 def _distance(route: Route, situation: Situation) -> int:
     call, entry = situation.call, route.entry
-    model = any(call.model.startswith(one[:-1]) if one.endswith("*") else call.model == one for one in entry.models)
-    return (not model) + (call.operation not in entry.operations) + bool(entry.hostnames) + bool(entry.headers)
+    return (
+        (not Names(entry.models).match(call.model))
+        + (call.operation not in entry.operations)
+        + bool(entry.hostnames)
+        + bool(entry.headers)
+    )
 
 
 def _difference(situation: Situation, changed: object) -> str:

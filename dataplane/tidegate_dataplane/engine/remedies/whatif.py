@@ -28,7 +28,6 @@ Changed = RouteEntry | PolicyEntry | ConsumerEntry
 Name = tuple[type, str]
 
 _OBJECTS: Final = "00"
-_LISTS: Final = "01"
 
 
 class Situation(Struct, frozen=True):
@@ -128,15 +127,14 @@ class WhatIf:
             policies=tuple(policies[name] for name in names if name in policies),
             quotas=self._quotas(entry.quotas),
         )
-        lists = Shard(SCHEMA_VERSION, lists=tuple(one for shard in self.runtime.shards.values() for one in shard.lists))
         index = Index(
             SCHEMA_VERSION,
             self.runtime.revision,
             self.runtime.gateway,
             self.runtime.cluster,
-            (ShardRef(_OBJECTS, "", 0), ShardRef(_LISTS, "lists", 0)),
+            (ShardRef(_OBJECTS, "", 0),),
         )
-        return _Slice(build(index, {_OBJECTS: objects, _LISTS: lists}), objects)
+        return _Slice(build(index, {_OBJECTS: objects}), objects)
 
     def _quotas(self, keys: tuple[str, ...]) -> tuple[QuotaEntry, ...]:
         wanted = set(keys)
@@ -145,7 +143,7 @@ class WhatIf:
 
 
 def _index(index: Index, number: int) -> Index:
-    return replace(index, shards=(ShardRef(_OBJECTS, str(number), 0), index.shards[1]))
+    return replace(index, shards=(ShardRef(_OBJECTS, str(number), 0),))
 
 
 def _with(shard: Shard, objects: Mapping[Name, Changed]) -> Shard:

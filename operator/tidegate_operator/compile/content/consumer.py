@@ -9,11 +9,10 @@ from tidegate_dataplane.snapshot.entries import (
     TokenMatchEntry,
 )
 from tidegate_dataplane.transport.certificate import normalised_subject
-from tidegate_operator.compile.content.fields import duration_within, placement_of, secret_ref, source_of
+from tidegate_operator.compile.content.fields import duration_within, moment, placement_of, secret_ref, source_of
 from tidegate_operator.compile.durations import DAY, MINUTE
 from tidegate_operator.compile.issued import ISSUED_AT, LONGEST_KEY, PREVIOUS
 from tidegate_operator.compile.problems import Problems
-from tidegate_operator.compile.timestamps import parse_timestamp
 from tidegate_operator.world import Facts, Resource
 
 _LONGEST = 3660 * DAY
@@ -44,8 +43,8 @@ def consumer_content(resource: Resource, spec: AIConsumerSpec, facts: Facts, pro
 
 def _key(key: ApiKey, position: int, problems: Problems) -> KeyEntry:
     field = f"spec.credentials.apiKeys[{position}]"
-    not_before = _time(key.not_before, f"{field}.notBefore", problems)
-    not_after = _time(key.not_after, f"{field}.notAfter", problems)
+    not_before = moment(key.not_before, f"{field}.notBefore", problems)
+    not_after = moment(key.not_after, f"{field}.notAfter", problems)
     if not_before is not None and not_after is not None and not_before >= not_after:
         problems.add(f"{field}.notAfter", "must be later than notBefore: as it stands, the key never works")
     return KeyEntry(
@@ -91,13 +90,3 @@ def _certificate(credential: MtlsCredential, field: str, problems: Problems) -> 
         dns=credential.dns or "",
         fingerprint=credential.fingerprint or "",
     )
-
-
-def _time(text: str | None, field: str, problems: Problems) -> int | None:
-    if text is None:
-        return None
-    try:
-        return parse_timestamp(text)
-    except ValueError as error:
-        problems.add(field, str(error))
-        return None
