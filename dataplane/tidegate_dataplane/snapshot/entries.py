@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Operation(StrEnum):
@@ -98,19 +98,27 @@ class RateLimitScope(StrEnum):
     """Whose requests share one bucket."""
 
     CONSUMER = "Consumer"
+    TEAM = "Team"
+    NAMESPACE = "Namespace"
     ROUTE = "Route"
+    MODEL = "Model"
     ADDRESS = "Address"
     GLOBAL = "Global"
 
 
 class QuotaScope(StrEnum):
-    """Whose use shares one counter. Team and Namespace are the consumer's."""
+    """Whose use shares one counter. Team and Namespace are the consumer's, Model is the name that the caller asks for.
+    Key: the value of an expression."""
 
     CONSUMER = "Consumer"
     TEAM = "Team"
     NAMESPACE = "Namespace"
     ROUTE = "Route"
     GATEWAY = "Gateway"
+    BACKEND = "Backend"
+    MODEL = "Model"
+    ADDRESS = "Address"
+    KEY = "Key"
 
 
 class Unit(StrEnum):
@@ -120,11 +128,41 @@ class Unit(StrEnum):
     TOKENS = "Tokens"
     INPUT_TOKENS = "InputTokens"
     OUTPUT_TOKENS = "OutputTokens"
+    CACHED_TOKENS = "CachedTokens"
+    COST = "Cost"
+    COMPUTE_SECONDS = "ComputeSeconds"
+    CONCURRENT = "Concurrent"
+    EXPRESSION = "Expression"
+
+
+class Accuracy(StrEnum):
+    """Where a limit is counted: by each data plane alone, or together in the shared store, step by step or in slices."""
+
+    LOCAL = "Local"
+    EXACT = "Exact"
+    LEASED = "Leased"
+
+
+class FailureMode(StrEnum):
+    """What a shared limit does while the store cannot be reached."""
+
+    CLOSED = "Closed"
+    OPEN = "Open"
+    LOCAL = "Local"
+
+
+class MidStream(StrEnum):
+    """What becomes of a stream that a limit runs out on."""
+
+    FINISH = "Finish"
+    END = "End"
 
 
 class CalendarPeriod(StrEnum):
     """A window that begins where a calendar says."""
 
+    SECOND = "Second"
+    MINUTE = "Minute"
     HOUR = "Hour"
     DAY = "Day"
     WEEK = "Week"
@@ -137,6 +175,9 @@ class OnExceed(StrEnum):
 
     BLOCK = "Block"
     ALERT = "Alert"
+    CHARGE = "Charge"
+    FALLBACK = "Fallback"
+    QUEUE = "Queue"
 
 
 class RetryOn(StrEnum):
@@ -209,10 +250,52 @@ class Location(Entry, frozen=True):
     jurisdiction: str = ""
 
 
+class LongContextEntry(Entry, frozen=True):
+    """Prices of a whole call whose input has more than `above` tokens; None: as the base price says."""
+
+    above: int
+    input: int
+    output: int
+    cached_input: int | None = None
+    cache_write: int | None = None
+
+
+class PriceEntry(Entry, frozen=True):
+    """What a model costs: micro-dollars for a million tokens; `image` and `request` micro-dollars each.
+
+    None: `reasoning`, `output_audio` and `output_image` as `output`, the others as `input`. `long_context` rises.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached_input: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    input_image: int | None = None
+    output_image: int | None = None
+    image: int = 0
+    request: int = 0
+    long_context: tuple[LongContextEntry, ...] = ()
+
+
+class PriceTable(Entry, frozen=True):
+    """What the models of a provider cost by default. `models` are lower-case names, some of which end in `*`.
+
+    `hash` is the hex SHA-256 of the canonical JSON of `models`.
+    """
+
+    provider: Provider
+    hash: str
+    models: dict[str, PriceEntry]
+
+
 class BackendEntry(Entry, frozen=True):
     """A place where models live. `credential` is the key in the credentials Secret ("" = none is sent).
 
-    `versions` maps a model to the version that its author declared.
+    `versions` maps a model to the version that its author declared, `prices` one to the price that holds
+    instead of its provider's table.
     """
 
     source: Source
@@ -225,6 +308,7 @@ class BackendEntry(Entry, frozen=True):
     connect_timeout_ms: int = 5_000
     models: tuple[str, ...] = ()
     versions: dict[str, str] = {}
+    prices: dict[str, PriceEntry] = {}
     location: Location | None = None
     allowed_namespaces: tuple[str, ...] = ()
     mock: MockAnswer | None = None
@@ -232,12 +316,14 @@ class BackendEntry(Entry, frozen=True):
 
 
 class TargetEntry(Entry, frozen=True):
-    """Where a request may go. `backend` is an object key; an empty `model` passes the asked-for name on."""
+    """Where a request may go. `backend` is an object key; an empty `model` passes the asked-for name on. `fallback`
+    targets are taken only when a limit that falls back is used up."""
 
     backend: str
     model: str = ""
     weight: int = 1
     priority: int = 0
+    fallback: bool = False
 
 
 class Attachment(Entry, frozen=True):
@@ -334,6 +420,8 @@ class RateLimitEntry(Entry, frozen=True):
     requests: int
     period_ms: int
     burst: int
+    accuracy: Accuracy = Accuracy.LOCAL
+    failure_mode: FailureMode = FailureMode.CLOSED
 
 
 class ListRef(Entry, frozen=True):
@@ -458,17 +546,71 @@ class WindowEntry(Entry, frozen=True):
     sliding_ms: int = 0
 
 
+class DefaultPrice(Entry, frozen=True):
+    """What a token costs where no price is known, in micro-dollars per million tokens."""
+
+    input: int
+    output: int
+
+
 class LimitEntry(Entry, frozen=True):
-    """An amount for each counter and window."""
+    """An amount for each counter and window; in micro-dollars for Cost, in milliseconds for ComputeSeconds.
+
+    No window for Concurrent, and only there. `tier_amounts` replace the amount for consumers of these tiers.
+    `expression` is CEL over `usage`, for the unit Expression. What is used beyond the amount is charged
+    `overage_price` micro-dollars for a million units (Charge). A request waits at most `queue_ms` (Queue).
+    `alert_at` are percents. Without a `default_price`, Cost refuses calls whose price nobody knows.
+    """
 
     unit: Unit
     amount: int
-    window: WindowEntry
+    window: WindowEntry | None = None
     on_exceed: OnExceed = OnExceed.BLOCK
+    tier_amounts: dict[str, int] = {}
+    expression: str = ""
+    overage_price: int = 0
+    queue_ms: int = 0
+    alert_at: tuple[int, ...] = ()
+    mid_stream: MidStream = MidStream.FINISH
+    default_price: DefaultPrice | None = None
+
+
+class ExtraAmount(Entry, frozen=True):
+    """A one-off grant: `amount` more of `unit` from `not_before` to before `not_after`, for the counter of `scope` only
+    ("" = for each). Amounts as in LimitEntry."""
+
+    name: str
+    unit: Unit
+    amount: int
+    not_after: int
+    not_before: int | None = None
+    scope: str = ""
+    reason: str = ""
+
+
+class NotifyEntry(Entry, frozen=True):
+    """Where alerts are sent. `credential` is the key of the signing secret in the credentials Secret ("" = unsigned)."""
+
+    url: str
+    credential: str = ""
+    secret: SecretRef | None = None
+    ca_bundle: str = ""
+
+
+class KeyScope(Entry, frozen=True):
+    """One counter for each value of a CEL expression; values beyond the first `max_values` share one."""
+
+    expression: str
+    max_values: int = 1_000
 
 
 class QuotaEntry(Entry, frozen=True):
-    """How much. Empty `tiers` and `teams` mean every consumer."""
+    """How much. Empty `tiers` and `teams` mean every consumer.
+
+    `share` is the percent of every amount that this cluster has, `safe_share` what of that its data planes may use
+    together while the store cannot be reached (failure mode Local). `parent` is a quota of the same namespace, "" for
+    none: then the parent's counters apply wherever this quota does.
+    """
 
     source: Source
     target_refs: tuple[TargetRef, ...]
@@ -477,6 +619,14 @@ class QuotaEntry(Entry, frozen=True):
     tiers: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
     placement: dict[str, str] = {}
+    accuracy: Accuracy = Accuracy.LOCAL
+    failure_mode: FailureMode = FailureMode.CLOSED
+    key: KeyScope | None = None
+    parent: str = ""
+    share: int = 100
+    safe_share: int = 100
+    grants: tuple[ExtraAmount, ...] = ()
+    notify: NotifyEntry | None = None
 
 
 class KeyGeneration(Entry, frozen=True):
@@ -602,6 +752,7 @@ class Shard(Entry, frozen=True):
     subscriptions: tuple[SubscriptionEntry, ...] = ()
     approvals: tuple[ApprovalEntry, ...] = ()
     lists: tuple[ListPart, ...] = ()
+    prices: tuple[PriceTable, ...] = ()
 
 
 class ShardRef(Entry, frozen=True):
