@@ -85,9 +85,28 @@ class RateLimitScope(StrEnum):
     """Whose requests share one bucket."""
 
     CONSUMER = "Consumer"
+    TEAM = "Team"
+    NAMESPACE = "Namespace"
     ROUTE = "Route"
+    MODEL = "Model"
     ADDRESS = "Address"
     GLOBAL = "Global"
+
+
+class Accuracy(StrEnum):
+    """Where is counted."""
+
+    LOCAL = "Local"
+    EXACT = "Exact"
+    LEASED = "Leased"
+
+
+class FailureMode(StrEnum):
+    """What happens while the shared store cannot be reached."""
+
+    CLOSED = "Closed"
+    OPEN = "Open"
+    LOCAL = "Local"
 
 
 class AuthorizationRule(Shape):
@@ -145,6 +164,14 @@ class RateLimit(Shape):
     period: Duration = Field(default="1m", description="The period, such as 1s, 1m or 1h.")
     burst: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
         default=None, description="Size of the bucket; equal to requests when absent."
+    )
+    accuracy: Accuracy = Field(
+        default=Accuracy.LOCAL,
+        description="Local counts in each data plane by itself; Exact and Leased in the shared store: Exact asks it for every call, Leased draws slices.",
+    )
+    failure_mode: FailureMode = Field(
+        default=FailureMode.CLOSED,
+        description="While the store cannot be reached: Closed refuses, Open lets pass, Local lets each data plane use its part.",
     )
 
 

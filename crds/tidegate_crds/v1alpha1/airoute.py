@@ -98,6 +98,9 @@ class Target(Shape):
     priority: Annotated[int, Field(ge=0, le=15)] = Field(
         default=0, description="Failover tier: 1 is tried when the targets of 0 have failed, and so on."
     )
+    fallback: bool = Field(
+        default=False, description="Taken only when a Quota's limit with onExceed: Fallback is used up."
+    )
 
 
 class Retry(Shape):
@@ -147,8 +150,8 @@ class AIRouteSpec(Shape):
 
     cel_rules: ClassVar[tuple[CelRule, ...]] = (
         CelRule(
-            "self.targets.exists(t, !has(t.weight) || t.weight > 0)",
-            "spec.targets: at least one target needs a weight above 0",
+            "self.targets.exists(t, (!has(t.weight) || t.weight > 0) && !(has(t.fallback) && t.fallback))",
+            "spec.targets: at least one target that is no fallback needs a weight above 0",
             ".targets",
         ),
     )

@@ -45,13 +45,25 @@ SAMPLES: Final[dict[str, dict[str, object]]] = {
         "region": "westeurope",
         "jurisdiction": "EU",
     },
+    # What a call has used; before the call, what it may use at most. Cost is in dollars.
+    "usage": {
+        "requests": 1,
+        "tokens": 1500,
+        "inputTokens": 1000,
+        "outputTokens": 500,
+        "cachedTokens": 200,
+        "cost": 0.0125,
+        "seconds": 2.5,
+    },
 }
 SAMPLE_NOW: Final = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 NOW: Final = "now"
 BACKEND: Final = "backend"
-RULE_ROOTS: Final = frozenset({*SAMPLES, NOW})
+USAGE: Final = "usage"
+RULE_ROOTS: Final = frozenset({*SAMPLES, NOW}) - {USAGE}
 CALL_ROOTS: Final = RULE_ROOTS - {BACKEND}
 MAPPING_ROOTS: Final = frozenset({"token"})
+USAGE_ROOTS: Final = frozenset({USAGE})
 MAPS: Final = frozenset(
     {("request", "headers"), ("request", "proxyHeaders"), ("consumer", "attributes"), ("token", "claims")}
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from math import ceil, isfinite
 from typing import Any, Final
 
 import cel
@@ -16,6 +17,7 @@ from tidegate_dataplane.expressions.environment import (
     NOW,
     RULE_ROOTS,
     TIMES,
+    USAGE_ROOTS,
 )
 from tidegate_dataplane.expressions.errors import EvaluationError, ExpressionError
 from tidegate_dataplane.expressions.networks import in_network
@@ -185,6 +187,32 @@ class ValueProgram(Evaluation):
         return tuple(result)
 
 
+class KeyProgram(Evaluation):
+    """A checked expression that yields whose use shares a counter."""
+
+    __slots__ = ()
+
+    def evaluate(self, variables: Mapping[str, Any]) -> str:
+        """The text. Raises EvaluationError."""
+        result = self.value(variables)
+        if not isinstance(result, str):
+            raise EvaluationError(f"the result is {_type_name(result)}, not a string")
+        return result
+
+
+class MeasureProgram(Evaluation):
+    """A checked expression over `usage` that yields how much a call counts."""
+
+    __slots__ = ()
+
+    def evaluate(self, variables: Mapping[str, Any]) -> int:
+        """A whole number, rounded up and never below zero. Raises EvaluationError."""
+        result = self.value(variables)
+        if isinstance(result, bool) or not isinstance(result, int | float) or not isfinite(result):
+            raise EvaluationError(f"the result is {_type_name(result)}, not a number")
+        return max(0, ceil(result))
+
+
 def compile_expression(text: str, *, by_target: bool = False) -> Program:
     """Check and compile a condition; raises ExpressionError with what is wrong and what would be right.
 
@@ -201,6 +229,24 @@ def compile_value(text: str, kind: ValueKind) -> ValueProgram:
     """Check and compile an expression of a claim mapping, which sees `token` only; raises ExpressionError."""
     references = _checked(text, MAPPING_ROOTS, cost.MAPPING_LIMIT)
     program = ValueProgram(text, references, kind)
+    try_out(references, program.evaluate)
+    program.forget()
+    return program
+
+
+def compile_key(text: str) -> KeyProgram:
+    """Check and compile the key of a quota; raises ExpressionError."""
+    references = _checked(text, CALL_ROOTS, cost.RULE_LIMIT)
+    program = KeyProgram(text, references)
+    try_out(references, program.evaluate)
+    program.forget()
+    return program
+
+
+def compile_measure(text: str) -> MeasureProgram:
+    """Check and compile the unit of a limit, which sees `usage` only; raises ExpressionError."""
+    references = _checked(text, USAGE_ROOTS, cost.MAPPING_LIMIT)
+    program = MeasureProgram(text, references)
     try_out(references, program.evaluate)
     program.forget()
     return program

@@ -136,7 +136,7 @@ class Unit(StrEnum):
 
 
 class Accuracy(StrEnum):
-    """Where a limit is counted: by each data plane alone, or together in the shared store, step by step or in slices."""
+    """Where a limit is counted: by each data plane alone, or in the shared store, step by step or in slices."""
 
     LOCAL = "Local"
     EXACT = "Exact"
@@ -589,7 +589,7 @@ class ExtraAmount(Entry, frozen=True):
 
 
 class NotifyEntry(Entry, frozen=True):
-    """Where alerts are sent. `credential` is the key of the signing secret in the credentials Secret ("" = unsigned)."""
+    """Where alerts are sent. `credential` is the key of the signing secret in the credentials Secret ("": unsigned)."""
 
     url: str
     credential: str = ""

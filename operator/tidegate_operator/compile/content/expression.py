@@ -1,9 +1,16 @@
 """Checks CEL expressions with the compiler that the data planes use."""
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 
-from tidegate_dataplane.expressions import ExpressionError, ValueKind, compile_expression, compile_value
+from tidegate_dataplane.expressions import (
+    ExpressionError,
+    ValueKind,
+    compile_expression,
+    compile_key,
+    compile_measure,
+    compile_value,
+)
 from tidegate_dataplane.expressions.cost import MAPPING_LIMIT, ROUTE_LIMIT
 from tidegate_dataplane.snapshot.entries import ClaimMapping
 from tidegate_operator.compile.problems import Problems
@@ -52,6 +59,23 @@ def check_mapping(mapping: ClaimMapping, field: str, problems: Problems) -> None
             field,
             f"all expressions may cost {total} units together, more than {MAPPING_LIMIT}: use fewer of filter and map",
         )
+
+
+def check_key_expression(text: str, field: str, problems: Problems) -> None:
+    """Note a problem when `text` yields no text for a call."""
+    _note(partial(compile_key, text), field, problems)
+
+
+def check_usage_expression(text: str, field: str, problems: Problems) -> None:
+    """Note a problem when `text` yields no number for what a call used."""
+    _note(partial(compile_measure, text), field, problems)
+
+
+def _note(compiled: Callable[[], object], field: str, problems: Problems) -> None:
+    try:
+        compiled()
+    except ExpressionError as error:
+        problems.add(field, str(error))
 
 
 def _value_cost(text: str, kind: ValueKind, field: str, problems: Problems) -> int:

@@ -2,7 +2,9 @@
 
 from tidegate_crds.v1alpha1.aipolicy import AIPolicySpec, AuthorizationRule, RateLimit
 from tidegate_dataplane.snapshot.entries import (
+    Accuracy,
     Effect,
+    FailureMode,
     Mode,
     Operation,
     PolicyEntry,
@@ -70,4 +72,6 @@ def _rate_limit(limit: RateLimit, position: int, problems: Problems) -> RateLimi
             limit.period, f"spec.rateLimits[{position}].period", problems, least=1, most=_LONGEST_PERIOD
         ),
         burst=limit.burst if limit.burst is not None else limit.requests,
+        accuracy=Accuracy(limit.accuracy.value),
+        failure_mode=FailureMode(limit.failure_mode.value),
     )

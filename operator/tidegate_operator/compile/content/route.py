@@ -56,4 +56,5 @@ def _target(target: Target, namespace: str) -> TargetEntry:
         model=target.model or "",
         weight=target.weight,
         priority=target.priority,
+        fallback=target.fallback,
     )
