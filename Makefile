@@ -27,7 +27,7 @@ demo: $(STAMP) ## run examples/quickstart on this machine: no cluster, no provid
 	@$(BIN)/tidegate serve examples/quickstart
 
 .PHONY: test
-test: $(STAMP) check cluster-tools oidc-tools ## everything: checks, unit, golden, property and cluster tests
+test: $(STAMP) check cluster-tools oidc-tools redis-tools ## everything: checks, unit, golden, property and cluster tests
 	@$(BIN)/python -m pytest
 
 .PHONY: test-unit

@@ -1,7 +1,9 @@
-"""Builds the real kube-apiserver, kubectl and etcd that the cluster tests run against, and Dex for the token tests.
+"""Builds the real kube-apiserver, kubectl and etcd that the cluster tests run against, Dex for the token tests, and
+Toxiproxy for the tests of the shared ledger.
 
     make cluster-tools
     make oidc-tools
+    make redis-tools
 
 The versions are pinned, with the checksums of every module, by tools/*/go.mod and go.sum; the go
 command fetches and verifies them. The binaries lie outside the checkout, in a folder that is named
@@ -33,6 +35,7 @@ from cluster.harness.binaries import (
     dex_key,
     from_environment,
     tools_key,
+    toxiproxy_key,
 )
 
 Report = Callable[[str], None]
@@ -75,6 +78,8 @@ TOOLS = (
 # Its SQLite is C.
 DEX = Tool("dex", "dex", "github.com/dexidp/dex/cmd/dex", cgo=True)
 
+TOXIPROXY = Tool("toxiproxy-server", "toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server")
+
 
 def ensure_tools(report: Report) -> Path:
     """The folder with the three binaries, built first when it is not there. Safe to run twice at once.
@@ -93,12 +98,18 @@ def ensure_dex(report: Report) -> Path:
     return _ensure(dex_key(), (DEX,), (DEX.module,), "about 90 seconds on two cores", report) / DEX.name
 
 
+def ensure_toxiproxy(report: Report) -> Path:
+    """Toxiproxy, built first when it is not there. Safe to run twice at once. Raises BuildFailed with what to do."""
+    folder = _ensure(toxiproxy_key(), (TOXIPROXY,), (TOXIPROXY.module,), "about 15 seconds on two cores", report)
+    return folder / TOXIPROXY.name
+
+
 def _ensure(key: str, tools: Sequence[Tool], modules: Sequence[str], time_needed: str, report: Report) -> Path:
     target = cache_root() / key
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target.with_name(f".{target.name}.lock"), report):
+    with lock(target.with_name(f".{target.name}.lock"), report):
         if not target.is_dir():
             _check_go(modules)
             _check_compiler(tools)
@@ -244,13 +255,14 @@ def _go_environment(*, cgo: bool = False) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, report: Report) -> Iterator[None]:
-    with path.open("w") as lock:
+def lock(path: Path, report: Report) -> Iterator[None]:
+    """Hold the lock file `path`; tells of the wait every few seconds."""
+    with path.open("w") as held:
         start = time.monotonic()
         said = -_REPORT_EVERY
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() - start - said >= _REPORT_EVERY:
@@ -266,13 +278,17 @@ def _clock(start: float) -> str:
 
 
 def main() -> int:
-    """Build what is missing and print where it is on stdout; progress goes to stderr. The argument `dex` means Dex."""
+    """Build what is missing and print where it is on stdout; progress goes to stderr.
+
+    The argument `dex` means Dex, `toxiproxy` means Toxiproxy.
+    """
+    ensure = {"dex": ensure_dex, "toxiproxy": ensure_toxiproxy}.get("".join(sys.argv[1:]), ensure_tools)
 
     def report(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     try:
-        print(ensure_dex(report) if sys.argv[1:] == ["dex"] else ensure_tools(report))
+        print(ensure(report))
     except BuildFailed as error:
         report(f"error: {error}")
         return 1

@@ -73,11 +73,20 @@ def find_dex() -> Path:
     return path
 
 
+def find_toxiproxy() -> Path:
+    """The Toxiproxy of `make redis-tools`. Raises ToolsMissing with that command."""
+    path = cache_root() / toxiproxy_key() / "toxiproxy-server"
+    if not os.access(path, os.X_OK):
+        raise ToolsMissing(f"{path} not found. Run `make redis-tools` (needs Go; 15 seconds, once).")
+    return path
+
+
 KUBERNETES_VERSION = pinned("kubernetes", "k8s.io/kubernetes")
 ETCD_VERSION = pinned("etcd", "go.etcd.io/etcd/server/v3")
 
 
 DEX_VERSION = pinned("dex", "github.com/dexidp/dex")
+TOXIPROXY_VERSION = pinned("toxiproxy", "github.com/Shopify/toxiproxy/v2")
 
 
 def tools_key() -> str:
@@ -88,6 +97,11 @@ def tools_key() -> str:
 def dex_key() -> str:
     """The same for Dex, which is built on its own, so that a new pin of one does not build the other anew."""
     return f"dex-{DEX_VERSION}-{_built_from(('dex',))}"
+
+
+def toxiproxy_key() -> str:
+    """The same for Toxiproxy."""
+    return f"toxiproxy-{TOXIPROXY_VERSION}-{_built_from(('toxiproxy',))}"
 
 
 def _built_from(modules: tuple[str, ...]) -> str:
