@@ -1,0 +1,132 @@
+"""What a call costs, and the most that it may cost. Pure integers: a sum is rounded once, at its end, and upwards.
+
+Tokens times micro-dollars for a million tokens are pico-dollars; a million of them make a micro-dollar.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate_dataplane.pricing.usage import Usage
+from tidegate_dataplane.snapshot.entries import LongContextEntry, PriceEntry
+
+PICO: Final = 1_000_000
+"""Pico-dollars in a micro-dollar."""
+
+
+class PriceSource(StrEnum):
+    """Where a price is from: its provider's table, its backend, a quota's default, or nowhere."""
+
+    TABLE = "Table"
+    OVERRIDE = "Override"
+    DEFAULT = "Default"
+    UNKNOWN = "Unknown"
+
+
+class Rates(Struct, frozen=True, gc=False):
+    """Pico-dollars for one token of each kind; `dearest_*` are the highest that a token may cost."""
+
+    input: int
+    output: int
+    cached: int
+    cache_write: int
+    reasoning: int
+    input_audio: int
+    output_audio: int
+    input_image: int
+    output_image: int
+    dearest_input: int
+    dearest_output: int
+
+
+class Price(Struct, frozen=True, gc=False):
+    """A price ready to be applied. `tiers` are (above, rates), the highest first; `request` and `image` pico-dollars.
+
+    `table` are the first 16 hex digits of the hash of what it stands in; with `source` it goes into the audit record.
+    """
+
+    rates: Rates
+    tiers: tuple[tuple[int, Rates], ...]
+    request: int
+    image: int
+    source: PriceSource
+    table: str
+
+
+def lower_price(entry: PriceEntry, source: PriceSource, table: str = "") -> Price:
+    """A price of the snapshot, made ready."""
+    tiers = sorted(entry.long_context, key=lambda tier: tier.above, reverse=True)
+    return Price(
+        rates=_rates(entry, entry.input, entry.output, entry.cached_input, entry.cache_write),
+        tiers=tuple((tier.above, _tier_rates(entry, tier)) for tier in tiers),
+        request=entry.request * PICO,
+        image=entry.image * PICO,
+        source=source,
+        table=table,
+    )
+
+
+def cost(price: Price, usage: Usage) -> int:
+    """Micro-dollars, rounded up. The whole call has the price of the tier that its input reaches."""
+    rates = price.rates
+    for above, tier in price.tiers:
+        if usage.input > above:
+            rates = tier
+            break
+    special = usage.cached + usage.cache_write + usage.input_audio + usage.input_image
+    total = price.request
+    if special:
+        total += usage.cached * rates.cached + usage.cache_write * rates.cache_write
+        total += usage.input_audio * rates.input_audio + usage.input_image * rates.input_image
+    # A provider may report parts that add up to more than the whole; what it named has its price, and no less.
+    if usage.input > special:
+        total += (usage.input - special) * rates.input
+    special = usage.reasoning + usage.output_audio + usage.output_image
+    if special:
+        total += usage.reasoning * rates.reasoning
+        total += usage.output_audio * rates.output_audio + usage.output_image * rates.output_image
+    if usage.output > special:
+        total += (usage.output - special) * rates.output
+    if usage.images:
+        total += usage.images * price.image
+    return -(-total // PICO)
+
+
+def bound(price: Price, input_tokens: int, max_output_tokens: int, images: int = 0) -> int:
+    """Micro-dollars that no call costs more than with so many tokens at most, whatever kinds of tokens they are."""
+    rates = price.rates
+    input, output = rates.dearest_input, rates.dearest_output
+    for above, tier in price.tiers:
+        if input_tokens > above:
+            input, output = max(input, tier.dearest_input), max(output, tier.dearest_output)
+    total = input_tokens * input + max_output_tokens * output + price.request + images * price.image
+    return -(-total // PICO)
+
+
+def _tier_rates(entry: PriceEntry, tier: LongContextEntry) -> Rates:
+    cached = entry.cached_input if tier.cached_input is None else tier.cached_input
+    written = entry.cache_write if tier.cache_write is None else tier.cache_write
+    return _rates(entry, tier.input, tier.output, cached, written)
+
+
+def _rates(entry: PriceEntry, input: int, output: int, cached: int | None, cache_write: int | None) -> Rates:
+    of_input = [_or(each, input) for each in (cached, cache_write, entry.input_audio, entry.input_image)]
+    of_output = [_or(each, output) for each in (entry.reasoning, entry.output_audio, entry.output_image)]
+    return Rates(
+        input=input,
+        output=output,
+        cached=of_input[0],
+        cache_write=of_input[1],
+        reasoning=of_output[0],
+        input_audio=of_input[2],
+        output_audio=of_output[1],
+        input_image=of_input[3],
+        output_image=of_output[2],
+        dearest_input=max(input, *of_input),
+        dearest_output=max(output, *of_output),
+    )
+
+
+def _or(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
