@@ -1,6 +1,7 @@
 """Pass 'lower', last step: which shard an object lives in, and the bytes of every shard.
 
 An object's shard follows from its namespace and name and the number of objects alone, so one change rewrites one shard.
+Price tables lie among them in the same way, by the name of their provider.
 Where a shard cannot be made small enough, objects are left out of it: of the namespace that fills it, the largest.
 """
 
@@ -17,6 +18,7 @@ from tidegate_dataplane.snapshot.entries import (
     BackendEntry,
     ConsumerEntry,
     PolicyEntry,
+    PriceTable,
     QuotaEntry,
     RouteEntry,
     Shard,
@@ -61,10 +63,13 @@ class ShardEncoder:
         self._hashes: dict[ObjectKey, int] = {}
         self._grouped: tuple[Mapping[ObjectKey, AnyEntry], list[list[AnyEntry]]] = ({}, [])
         self._known: dict[str, tuple[list[AnyEntry], EncodedShard]] = {}
+        self._prices: tuple[PriceTable, ...] = ()
         self._count = 0
 
-    def encode(self, entries: Mapping[ObjectKey, AnyEntry]) -> Fitted:
+    def encode(self, entries: Mapping[ObjectKey, AnyEntry], prices: tuple[PriceTable, ...] = ()) -> Fitted:
         """In as few shards as are small enough; in MAX_BUCKETS of them, objects may have to be left out."""
+        if prices != self._prices:
+            self._known, self._prices = {}, prices
         count = bucket_count(len(entries))
         while True:
             shards = self._encode_into(entries, count)
@@ -80,7 +85,8 @@ class ShardEncoder:
         left_out: list[ObjectKey] = []
         for shard in shards:
             if shard.name in oversized:
-                shard, gone = _fitted(shard, self._known[shard.name][0])
+                tables = self._tables(int(shard.name), MAX_BUCKETS)
+                shard, gone = _fitted(shard, self._known[shard.name][0], tables)
                 left_out += gone
             fitting.append(shard)
         return Fitted(tuple(fitting), tuple(sorted(left_out)))
@@ -91,13 +97,18 @@ class ShardEncoder:
             self._known, self._count = {}, count
         fresh: dict[str, tuple[list[AnyEntry], EncodedShard]] = {}
         for position, bucket in enumerate(buckets):
-            if not bucket:
+            tables = self._tables(position, count)
+            if not bucket and not tables:
                 continue
             name = f"{position:02d}"
             known = self._known.get(name)
-            fresh[name] = known if known and known[0] == bucket else (bucket, _encode(name, bucket))
+            fresh[name] = known if known and known[0] == bucket else (bucket, _encode(name, bucket, tables))
         self._known = fresh
         return tuple(shard for _, shard in fresh.values())
+
+    def _tables(self, position: int, count: int) -> tuple[PriceTable, ...]:
+        mask = count - 1
+        return tuple(table for table in self._prices if bucket_hash("prices", table.provider) & mask == position)
 
     def _group(self, entries: Mapping[ObjectKey, AnyEntry], count: int) -> list[list[AnyEntry]]:
         former, buckets = self._grouped
@@ -149,7 +160,7 @@ def _edited(
     return edited
 
 
-def _encode(name: str, bucket: list[AnyEntry]) -> EncodedShard:
+def _encode(name: str, bucket: list[AnyEntry], tables: tuple[PriceTable, ...]) -> EncodedShard:
     shard = Shard(
         schema_version=SCHEMA_VERSION,
         backends=_sorted(entry for entry in bucket if isinstance(entry, BackendEntry)),
@@ -159,12 +170,15 @@ def _encode(name: str, bucket: list[AnyEntry]) -> EncodedShard:
         consumers=_sorted(entry for entry in bucket if isinstance(entry, ConsumerEntry)),
         subscriptions=_sorted(entry for entry in bucket if isinstance(entry, SubscriptionEntry)),
         approvals=_sorted(entry for entry in bucket if isinstance(entry, ApprovalEntry)),
+        prices=tables,
     )
     data = encode_shard(shard)
     return EncodedShard(name=name, data=data, sha256=digest(data))
 
 
-def _fitted(shard: EncodedShard, bucket: list[AnyEntry]) -> tuple[EncodedShard, list[ObjectKey]]:
+def _fitted(
+    shard: EncodedShard, bucket: list[AnyEntry], tables: tuple[PriceTable, ...]
+) -> tuple[EncodedShard, list[ObjectKey]]:
     """The shard without what must be left out of it."""
     entries = {_object_key(entry): entry for entry in bucket}
     pieces = {key: Piece(key, len(msgspec.json.encode(entry))) for key, entry in entries.items()}
@@ -176,7 +190,7 @@ def _fitted(shard: EncodedShard, bucket: list[AnyEntry]) -> tuple[EncodedShard, 
         for key in displaced(pieces.values(), min(int(size * share), size - 1)):
             del entries[key], pieces[key]
             left_out.append(key)
-        shard = _encode(shard.name, list(entries.values()))
+        shard = _encode(shard.name, list(entries.values()), tables)
     return shard, left_out
 
 

@@ -20,6 +20,7 @@ from tidegate_operator.compile.lower_routes import lower_routes
 from tidegate_operator.compile.lower_subscriptions import lower_subscriptions
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo
+from tidegate_operator.compile.prices import price_tables
 from tidegate_operator.compile.problems import sort_findings
 from tidegate_operator.compile.secret_values import KeySources
 from tidegate_operator.verdicts import Verdict
@@ -48,7 +49,8 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     granted = lower_subscriptions(forms, judged, memo, out)
     lower_routes(forms, judged, attachments, granted, past, memo, out)
     bound_credentials(out)
-    fitted = memo.encoder.encode(out.entries)
+    prices = price_tables({content.provider for content in forms.backends.values()})
+    fitted = memo.encoder.encode(out.entries, prices)
     leave_out(fitted.left_out, out)
     memo.entries = out.entries
     return Compiled(
