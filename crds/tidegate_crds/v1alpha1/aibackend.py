@@ -60,6 +60,42 @@ class BackendTls(Shape):
     )
 
 
+class ConcurrencyMode(StrEnum):
+    """Who sets the limit: its author, or what latency says."""
+
+    FIXED = "Fixed"
+    ADAPTIVE = "Adaptive"
+
+
+class Concurrency(Shape):
+    """How many calls each data plane has under way at the backend; more wait, by priority and fairly."""
+
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "self.mode == 'Adaptive' || (!has(self.min) && !has(self.initial))",
+            "spec.concurrency: min and initial go with mode: Adaptive; a Fixed limit is max",
+        ),
+        CelRule("!has(self.min) || self.min <= self.max", "spec.concurrency.min must be at most max"),
+        CelRule("!has(self.initial) || self.initial <= self.max", "spec.concurrency.initial must be at most max"),
+        CelRule(
+            "!has(self.initial) || !has(self.min) || self.min <= self.initial",
+            "spec.concurrency.initial must be at least min",
+        ),
+    )
+
+    mode: ConcurrencyMode = Field(
+        default=ConcurrencyMode.FIXED,
+        description="Fixed: max is the limit. Adaptive: it is found between min and max from latency and refusals.",
+    )
+    max: Annotated[int, Field(ge=1, le=100_000)] = Field(description="Most calls at once, in each data plane.")
+    min: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Adaptive never goes below it; a twentieth of max when absent, at least 1."
+    )
+    initial: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Where Adaptive begins; 20 when absent, within min and max."
+    )
+
+
 class MockAnswer(Shape):
     """What a Mock backend answers, so that a folder of resources runs without a provider account."""
 
@@ -113,6 +149,9 @@ class AIBackendSpec(Shape):
     credential: Credential | None = Field(default=None, description="The provider key. Without it none is sent.")
     tls: BackendTls | None = Field(default=None, description="How the endpoint's certificate is verified.")
     connect_timeout: Duration = Field(default="5s", description="Longest wait for a connection.")
+    concurrency: Concurrency | None = Field(
+        default=None, description="How many calls it takes at once; no limit when absent."
+    )
     models: list[BackendModel] = Field(
         default_factory=list,
         max_length=256,
@@ -143,6 +182,8 @@ __all__ = [
     "AIBackendSpec",
     "BackendModel",
     "BackendTls",
+    "Concurrency",
+    "ConcurrencyMode",
     "Credential",
     "Location",
     "MockAnswer",

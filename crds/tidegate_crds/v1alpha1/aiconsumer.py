@@ -31,6 +31,15 @@ class ConsumerType(StrEnum):
     SERVICE = "Service"
 
 
+class Priority(StrEnum):
+    """Who goes first where not all can be served at once."""
+
+    LOW = "Low"
+    NORMAL = "Normal"
+    HIGH = "High"
+    CRITICAL = "Critical"
+
+
 class KeyGeneration(Shape):
     """The operator makes the key and writes it into the Secret."""
 
@@ -161,6 +170,10 @@ class AIConsumerSpec(Shape):
     )
     attributes: dict[str, Annotated[str, StringConstraints(max_length=256)]] = Field(
         default_factory=dict, max_length=32, description="Attributes that rules read as consumer.attributes."
+    )
+    priority: Priority = Field(
+        default=Priority.NORMAL,
+        description="Who goes first under pressure: lower ones wait and are turned away first. No claim can set it.",
     )
     suspended: bool = Field(default=False, description="A suspended consumer is refused, whatever it presents.")
     credentials: Credentials = Field(default_factory=Credentials, description="How it proves who it is.")

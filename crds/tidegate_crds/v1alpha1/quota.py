@@ -90,7 +90,6 @@ TokenPrice = Annotated[
     str, StringConstraints(min_length=1, max_length=16, pattern=r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$")
 ]
 Percent = Annotated[int, Field(ge=0, le=100)]
-ClusterName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
 class ConsumerSelector(Shape):
@@ -271,12 +270,12 @@ class QuotaSpec(Shape):
     parent: Subdomain | None = Field(
         default=None, description="A Quota of this namespace whose counters apply as well, wherever this one does."
     )
-    share: dict[ClusterName, Percent] = Field(
+    share: dict[str, Percent] = Field(
         default_factory=dict,
         max_length=64,
         description="Percent of every amount that a cluster has, by its name; a cluster that is not named has none.",
     )
-    safe_share: dict[ClusterName, Percent] = Field(
+    safe_share: dict[str, Percent] = Field(
         default_factory=dict,
         max_length=64,
         description="Percent of its amount that a cluster may use while the store cannot be reached (failureMode: Local).",

@@ -180,6 +180,22 @@ class OnExceed(StrEnum):
     QUEUE = "Queue"
 
 
+class Priority(StrEnum):
+    """Who goes first where not all can be served at once; from the first to give way to the last."""
+
+    LOW = "Low"
+    NORMAL = "Normal"
+    HIGH = "High"
+    CRITICAL = "Critical"
+
+
+class ConcurrencyMode(StrEnum):
+    """Who sets the limit of a backend: its author, or what latency says."""
+
+    FIXED = "Fixed"
+    ADAPTIVE = "Adaptive"
+
+
 class RetryOn(StrEnum):
     """A failure before the first byte that another target may make good."""
 
@@ -291,6 +307,16 @@ class PriceTable(Entry, frozen=True):
     models: dict[str, PriceEntry]
 
 
+class ConcurrencyEntry(Entry, frozen=True):
+    """How many calls a data plane has under way at a backend. Fixed: `max`. Adaptive: between `min` and `max`,
+    beginning at `initial`; 1 <= min <= initial <= max."""
+
+    mode: ConcurrencyMode
+    max: int
+    min: int = 1
+    initial: int = 1
+
+
 class BackendEntry(Entry, frozen=True):
     """A place where models live. `credential` is the key in the credentials Secret ("" = none is sent).
 
@@ -313,6 +339,7 @@ class BackendEntry(Entry, frozen=True):
     allowed_namespaces: tuple[str, ...] = ()
     mock: MockAnswer | None = None
     placement: dict[str, str] = {}
+    concurrency: ConcurrencyEntry | None = None
 
 
 class TargetEntry(Entry, frozen=True):
@@ -691,6 +718,7 @@ class ConsumerEntry(Entry, frozen=True):
     tokens: tuple[TokenMatchEntry, ...] = ()
     certificates: tuple[CertificateMatchEntry, ...] = ()
     placement: dict[str, str] = {}
+    priority: Priority = Priority.NORMAL
 
 
 class SubscriptionEntry(Entry, frozen=True):

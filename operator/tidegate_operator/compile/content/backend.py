@@ -1,14 +1,23 @@
 """Own content of an AIBackend."""
 
-from tidegate_crds.v1alpha1.aibackend import AIBackendSpec
+from tidegate_crds.v1alpha1.aibackend import AIBackendSpec, Concurrency
 from tidegate_crds.v1alpha1.aibackend import MockAnswer as SpecMockAnswer
-from tidegate_dataplane.snapshot.entries import BackendEntry, Location, MockAnswer, Provider
+from tidegate_dataplane.snapshot.entries import (
+    BackendEntry,
+    ConcurrencyEntry,
+    ConcurrencyMode,
+    Location,
+    MockAnswer,
+    Provider,
+)
 from tidegate_operator.compile.content.certificates import ca_bundle
 from tidegate_operator.compile.content.endpoint import check_url
 from tidegate_operator.compile.content.fields import duration_within, placement_of, secret_ref, source_of
 from tidegate_operator.compile.durations import HOUR
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.world import Facts, Resource
+
+_INITIAL = 20
 
 
 def backend_content(resource: Resource, spec: AIBackendSpec, facts: Facts, problems: Problems) -> BackendEntry:
@@ -32,7 +41,17 @@ def backend_content(resource: Resource, spec: AIBackendSpec, facts: Facts, probl
         allowed_namespaces=tuple(sorted(spec.allowed_namespaces)),
         mock=_mock(spec.mock or SpecMockAnswer(), problems) if spec.provider.value == Provider.MOCK else None,
         placement=placement_of(spec.placement),
+        concurrency=_concurrency(spec.concurrency) if spec.concurrency else None,
     )
+
+
+def _concurrency(given: Concurrency) -> ConcurrencyEntry:
+    """Where nothing is said: at least a twentieth of the most, and a beginning that no small provider minds."""
+    if given.mode.value == ConcurrencyMode.FIXED:
+        return ConcurrencyEntry(ConcurrencyMode.FIXED, given.max, given.max, given.max)
+    initial = given.initial or _INITIAL
+    least = given.min or min(max(1, given.max // 20), initial)
+    return ConcurrencyEntry(ConcurrencyMode.ADAPTIVE, given.max, least, min(max(initial, least), given.max))
 
 
 def _location(spec: AIBackendSpec) -> Location | None:

@@ -6,6 +6,7 @@ from tidegate_dataplane.snapshot.entries import (
     ConsumerEntry,
     KeyEntry,
     KeyGeneration,
+    Priority,
     TokenMatchEntry,
 )
 from tidegate_dataplane.transport.certificate import normalised_subject
@@ -38,6 +39,7 @@ def consumer_content(resource: Resource, spec: AIConsumerSpec, facts: Facts, pro
             _certificate(one, f"spec.credentials.mtls[{at}]", problems) for at, one in enumerate(credentials.mtls)
         ),
         placement=placement_of(spec.placement),
+        priority=Priority(spec.priority.value),
     )
 
 
