@@ -35,6 +35,55 @@ class Credential(Shape):
     secret_ref: SecretKeyRef = Field(description="Where the provider key is kept.")
 
 
+# US dollars.
+Dollars = Annotated[
+    str, StringConstraints(min_length=1, max_length=16, pattern=r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$")
+]
+
+
+class LongContextPrice(Shape):
+    """What a call with a long input costs: all its tokens have these prices."""
+
+    above: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        description="Calls with more input tokens than this have these prices."
+    )
+    input: Dollars = Field(description="USD per million input tokens.")
+    output: Dollars = Field(description="USD per million output tokens.")
+    cached_input: Dollars | None = Field(
+        default=None, description="USD per million input tokens read from the provider's cache; as below, when absent."
+    )
+
+
+class ModelPrice(Shape):
+    """What a model costs, in US dollars. It holds instead of the built-in price table."""
+
+    input: Dollars = Field(description="USD per million input tokens, such as 0.15.")
+    output: Dollars = Field(description="USD per million output tokens; 0 where there are none.")
+    cached_input: Dollars | None = Field(
+        default=None, description="USD per million input tokens read from the provider's cache; as input, when absent."
+    )
+    cache_write: Dollars | None = Field(
+        default=None, description="USD per million input tokens written to it; as input, when absent."
+    )
+    reasoning: Dollars | None = Field(
+        default=None, description="USD per million reasoning tokens; as output, when absent."
+    )
+    input_audio: Dollars | None = Field(
+        default=None, description="USD per million input tokens of audio; as input, when absent."
+    )
+    output_audio: Dollars | None = Field(
+        default=None, description="USD per million output tokens of audio; as output, when absent."
+    )
+    image: Dollars | None = Field(default=None, description="USD for each image that is made, besides its tokens.")
+    request: Dollars | None = Field(default=None, description="USD for each call, besides its tokens.")
+    long_context: list[LongContextPrice] = Field(
+        default_factory=list,
+        max_length=8,
+        description="Prices of calls with a long input; the highest step that the input exceeds holds.",
+        json_schema_extra=list_map("above"),
+    )
+
+
 class BackendModel(Shape):
     """A model that the backend offers."""
 
@@ -42,6 +91,7 @@ class BackendModel(Shape):
     version: ModelName | None = Field(
         default=None, description="Its version, such as 2024-07-18; authorization rules may name it."
     )
+    price: ModelPrice | None = Field(default=None, description="What it costs, instead of the built-in price table.")
 
 
 class Location(Shape):
@@ -186,6 +236,8 @@ __all__ = [
     "ConcurrencyMode",
     "Credential",
     "Location",
+    "LongContextPrice",
     "MockAnswer",
+    "ModelPrice",
     "Provider",
 ]

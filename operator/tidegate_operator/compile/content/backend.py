@@ -13,6 +13,7 @@ from tidegate_dataplane.snapshot.entries import (
 from tidegate_operator.compile.content.certificates import ca_bundle
 from tidegate_operator.compile.content.endpoint import check_url
 from tidegate_operator.compile.content.fields import duration_within, placement_of, secret_ref, source_of
+from tidegate_operator.compile.content.price import price_entry
 from tidegate_operator.compile.durations import HOUR
 from tidegate_operator.compile.problems import Problems
 from tidegate_operator.world import Facts, Resource
@@ -37,6 +38,11 @@ def backend_content(resource: Resource, spec: AIBackendSpec, facts: Facts, probl
         connect_timeout_ms=duration_within(spec.connect_timeout, "spec.connectTimeout", problems, least=1, most=HOUR),
         models=tuple(sorted(model.name for model in spec.models)),
         versions={model.name: model.version for model in spec.models if model.version},
+        prices={
+            model.name: price_entry(model.price, f"spec.models[{position}].price", problems)
+            for position, model in enumerate(spec.models)
+            if model.price
+        },
         location=_location(spec),
         allowed_namespaces=tuple(sorted(spec.allowed_namespaces)),
         mock=_mock(spec.mock or SpecMockAnswer(), problems) if spec.provider.value == Provider.MOCK else None,
