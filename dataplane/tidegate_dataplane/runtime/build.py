@@ -7,6 +7,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidegate_dataplane.ledger.demand import Demand
+from tidegate_dataplane.pricing.lookup import NO_PRICES, Prices, gathered
+from tidegate_dataplane.pricing.override import overrides
 from tidegate_dataplane.runtime import credentials as credential_table
 from tidegate_dataplane.runtime import lists as list_table
 from tidegate_dataplane.runtime import matches as match_table
@@ -31,7 +33,7 @@ _NO_CLUSTER: Final = ClusterFacts()
 class Runtime(Struct, frozen=True, eq=False):
     """Everything a data plane needs to decide.
 
-    Immutable, but for `plans` and `listings`, where the engine remembers what it worked out from the rest.
+    Immutable, but for `plans`, `listings` and `prices`, where the engine remembers what it worked out from the rest.
     Maps are by object key ("namespace/name"), `credentials` by `credentials.slot` of the SHA-256 of the API key.
     """
 
@@ -49,6 +51,7 @@ class Runtime(Struct, frozen=True, eq=False):
     plans: dict[str, tuple[Demand, ...]]
     listings: dict[str, tuple[Route, ...]]
     lists: Lists = NO_LISTS
+    prices: Prices = NO_PRICES
 
     @property
     def revision(self) -> int:
@@ -114,6 +117,7 @@ def build(index: Index, shards: Mapping[str, Shard], previous: Runtime | None = 
         plans={},
         listings={},
         lists=list_table.patched(base.lists, taken, list_table.changed_lists(gone, come)),
+        prices=_prices(base.prices, taken, difference, gone, come),
     )
 
 
@@ -136,7 +140,14 @@ def _read_here(shard: Shard) -> Shard:
 
 
 def _lower_backend(entry: BackendEntry) -> Backend:
-    return Backend(entry.source.key, entry)
+    return Backend(entry.source.key, entry, overrides(entry))
+
+
+def _prices(base: Prices, taken: dict[str, Shard], difference: Changes, gone: list[Shard], come: list[Shard]) -> Prices:
+    """What was remembered of a backend holds no longer when it or a table changed."""
+    if not difference.backends and not any(shard.prices for shard in (*gone, *come)):
+        return base
+    return gathered(base, (table for shard in taken.values() for table in shard.prices))
 
 
 def _patched(table: dict[str, T], change: Change[E], lower: Callable[[E], T]) -> dict[str, T]:

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from tidegate_dataplane.expressions import Program, ValueProgram
 from tidegate_dataplane.ledger.demand import Window
+from tidegate_dataplane.pricing.price import Price
 from tidegate_dataplane.runtime.lists import AddressList, ListKey
 from tidegate_dataplane.snapshot.entries import (
     AuthenticationEntry,
@@ -206,10 +207,11 @@ class Quota(Struct, frozen=True, eq=False):
 
 
 class Backend(Struct, frozen=True, eq=False):
-    """A place where models live; `entry` says how to speak to it."""
+    """A place where models live; `entry` says how to speak to it, `prices` are the ones it names itself, by model."""
 
     key: str
     entry: BackendEntry
+    prices: dict[str, Price] = {}
 
 
 class Target(Struct, frozen=True, eq=False):
