@@ -156,6 +156,10 @@ class Limit(Shape):
             "spec.limits[].amount: only Cost and ComputeSeconds take a fraction",
         ),
         CelRule(
+            "!has(self.tierAmounts) || self.unit in ['Cost', 'ComputeSeconds'] || self.tierAmounts.all(tier, !self.tierAmounts[tier].contains('.'))",
+            "spec.limits[].tierAmounts: only Cost and ComputeSeconds take a fraction",
+        ),
+        CelRule(
             "(has(self.onExceed) && self.onExceed == 'Charge') == has(self.overagePrice)",
             "spec.limits[].overagePrice goes with onExceed: Charge, which requires it",
         ),
@@ -220,10 +224,17 @@ class KeyScope(Shape):
 class Grant(Shape):
     """More of a limit, once."""
 
+    cel_rules: ClassVar[tuple[CelRule, ...]] = (
+        CelRule(
+            "self.unit in ['Cost', 'ComputeSeconds'] || !self.amount.contains('.')",
+            "spec.grants[].amount: only Cost and ComputeSeconds take a fraction",
+        ),
+    )
+
     name: Label = Field(description="Name of the grant.")
-    unit: Unit = Field(description="Of which limits.")
-    amount: Amount = Field(description="How much more.")
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="Why.")
+    unit: Unit = Field(description="Which limits it adds to: those of this unit.")
+    amount: Amount = Field(description="How much more, in that unit.")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=512)] = Field(description="Why it is granted.")
     not_before: Timestamp | None = Field(default=None, description="From when on (RFC 3339); at once when absent.")
     not_after: Timestamp = Field(description="Until when (RFC 3339).")
     scope: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
