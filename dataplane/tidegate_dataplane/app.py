@@ -212,6 +212,7 @@ class Traffic:
         if decision.denial is not None and (among := asked_instead(runtime, call, identity)):
             decision, identity = await self._by_others(exchange, runtime, call, presented, among, decision, identity)
         exchange.decision = decision
+        exchange.prices = runtime.prices
         # A provider that could not be asked decided nothing that could be decided again: it has no identity.
         if decision.denial is not None and self._accounts.audited and decision.identity not in (None, NOBODY):
             exchange.why = self._why(runtime, call, identity, exchange.arrived, decision.denial)

@@ -94,6 +94,16 @@ class Metrics(Collector):
             "Tokens settled, by direction and where the number is from.",
             ("route", "direction", "source"),
         )
+        self.cost = Counter(
+            "tidegate_cost_microdollars",
+            "What calls cost, by whose price: Table, Override or Default.",
+            ("route", "backend", "source"),
+        )
+        self.unpriced = Counter(
+            "tidegate_unpriced_requests",
+            "Calls that a provider did, and of which nobody knows the price.",
+            ("route", "backend"),
+        )
         self.attempts = Counter(
             "tidegate_upstream_attempts", "Attempts upstream, by what came of them.", ("backend", "result")
         )
@@ -136,7 +146,16 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         failures = self.authentication_failures
-        for counter in (self.requests, self.tokens, self.attempts, self.shadow, failures, self.reloads):
+        for counter in (
+            self.requests,
+            self.tokens,
+            self.cost,
+            self.unpriced,
+            self.attempts,
+            self.shadow,
+            failures,
+            self.reloads,
+        ):
             yield counter.family()
         for histogram in (self.decision_seconds, self.upstream_seconds):
             yield histogram.family()

@@ -18,12 +18,20 @@ MAX_PATH: Final = 1024
 MAX_HOST: Final = 255
 
 
-class AuditTokens(Struct, frozen=True, gc=False):
-    """`source` is Reported (by the provider) or Estimated."""
+class AuditTokens(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """`source` is Reported (by the provider), Counted or Estimated. The others are parts of `input` and `output`."""
 
     input: int
     output: int
     source: str
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    input_audio: int = 0
+    output_audio: int = 0
+    input_image: int = 0
+    output_image: int = 0
+    images: int = 0
 
 
 class AuditTarget(Struct, frozen=True, gc=False):
@@ -36,8 +44,8 @@ class AuditTarget(Struct, frozen=True, gc=False):
 class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """One request. `time` is the arrival (UTC), latencies are milliseconds, `key` is a key's name.
 
-    `version` is that of the target's model, as its backend declares it. `credentials` names everything that proved the
-    caller, `why` is the step that refused, in the words of `explain`.
+    `version` is that of the target's model, as its backend declares it. `cost` and `overage` are micro-dollars.
+    `credentials` names everything that proved the caller, `why` is the step that refused, in the words of `explain`.
     """
 
     time: datetime
@@ -51,6 +59,8 @@ class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=T
     bytes_out: int
     code: str = ""
     consumer: str = ""
+    team: str = ""
+    tier: str = ""
     key: str = ""
     credentials: tuple[str, ...] = ()
     address: str = ""
@@ -69,6 +79,10 @@ class AuditRecord(Struct, frozen=True, gc=False, rename="camel", omit_defaults=T
     risk: Risk | None = None
     shadow: tuple[RuleRef, ...] = ()
     tokens: AuditTokens | None = None
+    cost: int | None = None
+    price_source: str = ""
+    price_table: str = ""
+    overage: int = 0
     decision_ms: float = 0.0
     upstream_ms: float = 0.0
     attempts: int = 0

@@ -10,6 +10,8 @@ from tidegate_dataplane.engine.decision import key_name, methods_of
 from tidegate_dataplane.errors import Refusal
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.pricing.usage import Usage
+from tidegate_dataplane.proxy.charging import Charge, charge_of
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome
 from tidegate_dataplane.proxy.usage import ESTIMATED, Tokens
 
@@ -46,9 +48,10 @@ class Accounts:
 
     def close(self, exchange: Exchange) -> None:
         """Count and write down."""
-        self._count(exchange)
+        charge = charge_of(exchange)
+        self._count(exchange, charge)
         if self._audit is not None:
-            self._audit.add(self._record(exchange))
+            self._audit.add(self._record(exchange, charge))
 
     def refused(self, refusal: Refusal) -> None:
         """Count and write down what the HTTP layer refused by itself, of which no more is known."""
@@ -72,7 +75,7 @@ class Accounts:
             )
             self._audit.add(record)
 
-    def _count(self, exchange: Exchange) -> None:
+    def _count(self, exchange: Exchange, charge: Charge | None) -> None:
         metrics = self._metrics
         decision = exchange.decision
         route = _NO_ROUTE if decision is None or decision.route is None else decision.route.key
@@ -86,11 +89,17 @@ class Accounts:
         if tokens is not None:
             metrics.tokens.add((route, "input", tokens.source), tokens.input)
             metrics.tokens.add((route, "output", tokens.source), tokens.output)
+        if charge is not None and exchange.target is not None:
+            backend = exchange.target.backend.key
+            if charge.cost is None:
+                metrics.unpriced.add((route, backend))
+            else:
+                metrics.cost.add((route, backend, charge.source), charge.cost)
         if decision is not None:
             for ref in decision.shadow:
                 metrics.shadow.add((f"{ref.kind} {ref.key}", ref.rule))
 
-    def _record(self, exchange: Exchange) -> AuditRecord:
+    def _record(self, exchange: Exchange, charge: Charge | None) -> AuditRecord:
         decision = exchange.decision
         route = None if decision is None else decision.route
         consumer = None if decision is None else decision.consumer
@@ -110,6 +119,8 @@ class Accounts:
             bytes_out=exchange.bytes_out,
             code=exchange.code,
             consumer="" if consumer is None else consumer.key,
+            team="" if consumer is None else consumer.team,
+            tier="" if consumer is None else consumer.tier,
             key=key_name(identity),
             credentials=() if identity is None else identity.names,
             address=exchange.address,
@@ -127,12 +138,34 @@ class Accounts:
             why=exchange.why,
             risk=None if decision is None else decision.risk,
             shadow=() if decision is None else decision.shadow,
-            tokens=None if tokens is None else AuditTokens(tokens.input, tokens.output, tokens.source),
+            tokens=None if tokens is None else _audited(tokens),
+            cost=None if charge is None else charge.cost,
+            price_source="" if charge is None else charge.source,
+            price_table="" if charge is None else charge.table,
+            overage=exchange.overage,
             decision_ms=_milliseconds(exchange.decided_seconds),
             upstream_ms=_milliseconds(exchange.upstream_seconds),
             attempts=exchange.attempts,
             streamed=exchange.streamed,
         )
+
+
+def _audited(used: Tokens | Usage) -> AuditTokens:
+    if not isinstance(used, Usage):
+        return AuditTokens(used.input, used.output, used.source)
+    return AuditTokens(
+        used.input,
+        used.output,
+        used.source,
+        cached=used.cached,
+        cache_write=used.cache_write,
+        reasoning=used.reasoning,
+        input_audio=used.input_audio,
+        output_audio=used.output_audio,
+        input_image=used.input_image,
+        output_image=used.output_image,
+        images=used.images,
+    )
 
 
 def _milliseconds(seconds: float) -> float:

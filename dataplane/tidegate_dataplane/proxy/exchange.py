@@ -10,6 +10,7 @@ from typing import Any
 
 from tidegate_dataplane.engine.decision import Decision
 from tidegate_dataplane.errors import Failure, Refusal
+from tidegate_dataplane.pricing.lookup import NO_PRICES, Prices
 from tidegate_dataplane.proxy.intake import Prompt
 from tidegate_dataplane.proxy.usage import Tokens
 from tidegate_dataplane.runtime import RuleRef, Target
@@ -56,6 +57,8 @@ class Exchange:
     why = ""
     target: Target | None = None
     tokens: Tokens | None = None
+    prices: Prices = NO_PRICES
+    overage = 0  # micro-dollars that quotas book apart
     attempts = 0
     decided_seconds = 0.0
     upstream_seconds = 0.0

@@ -11,10 +11,11 @@ from msgspec.structs import fields
 from dataplane.audit_logs import record, write_file
 from tidegate_dataplane.audit.chain import SCHEMA
 from tidegate_dataplane.audit.log import FLUSH_RECORDS, FLUSH_SECONDS, MAX_WAITING, STALL_SECONDS
-from tidegate_dataplane.audit.record import MAX_HOST, MAX_PATH, AuditRecord, Beginning, Event, Torn, Writer
+from tidegate_dataplane.audit.record import MAX_HOST, MAX_PATH, AuditRecord, AuditTokens, Beginning, Event, Torn, Writer
 from tidegate_dataplane.engine.decision import Risk, RiskOutcome, RiskPart
 from tidegate_dataplane.engine.explain_text import MAX_LINE
 from tidegate_dataplane.main import _parser
+from tidegate_dataplane.pricing.price import PriceSource
 from tidegate_dataplane.proxy.exchange import Outcome
 from tidegate_dataplane.runtime.objects import RuleRef
 
@@ -45,8 +46,8 @@ def test_each_member_of_a_request_has_a_row_and_each_row_a_member() -> None:
 
 
 def test_what_stands_inside_members_is_named() -> None:
-    assert missing(names(Risk, RiskPart, RuleRef), section("A request")) == set()
-    assert missing([each.value for each in [*RiskOutcome, *Outcome]], section("A request")) == set()
+    assert missing(names(Risk, RiskPart, RuleRef, AuditTokens), section("A request")) == set()
+    assert missing([each.value for each in [*RiskOutcome, *Outcome, *PriceSource]], section("A request")) == set()
 
 
 def test_each_event_and_its_members_are_described() -> None:
