@@ -1,11 +1,13 @@
-"""One counter each, of three sorts: a token bucket, a calendar window, a sliding window.
+"""One counter each, of four sorts: a token bucket, a calendar window, a sliding window, slots in use.
 
 A cell is told the time and never asks for it. Limits come with each call, for they may change while what is used is
 kept. `fits` brings the cell up to date and tells whether an amount fits in; `take` adds an amount and returns a
 stamp; `correct` changes what was taken under a stamp (a settlement, a release).
+
+All figures are integers, times too, in nanoseconds: nothing drifts. A clock that is put back gives nothing away: until
+it has caught up, time stands still.
 """
 
-from collections import deque
 from math import ceil, inf
 from typing import Final, Protocol
 
@@ -13,8 +15,19 @@ from tidegate_dataplane.ledger.calendar import bounds
 from tidegate_dataplane.ledger.demand import Demand, Window
 
 SLOTS: Final = 60
-# Sums of floats: a bucket that is full again to within this has room for one.
-_EPSILON: Final = 1e-9
+_SECOND: Final = 1_000_000_000
+# Nobody knows when a call under way will end: those who find no slot ask again after so many seconds.
+_ASK_AGAIN: Final = 1.0
+
+
+def nanoseconds_per_token(rate: float) -> int:
+    """The time in which a bucket of `rate` tokens a second gets one back, rounded up; at least 1."""
+    return max(1, ceil(_SECOND / rate - 1e-6))  # the quotient of floats may lie a hair above a whole number
+
+
+def slot_nanoseconds(seconds: float) -> int:
+    """The width of a slot of a sliding window of so many seconds, rounded up."""
+    return ceil(seconds * _SECOND / SLOTS)
 
 
 class Cell(Protocol):
@@ -30,46 +43,103 @@ class Cell(Protocol):
 
 
 class BucketCell:
-    """A token bucket, kept as the debt that flows back at the limit's rate."""
+    """A token bucket as the generic cell rate algorithm keeps it (GCRA, ITU-T I.371): by the time at which it will be
+    full, `full_at`. The stamp of a take is that time, right after it."""
 
-    __slots__ = ("at", "debt", "rate")
+    __slots__ = ("at", "full_at", "interval", "rate", "void")
 
     def __init__(self, rate: float) -> None:
-        self.debt = 0.0
-        self.at = -inf
+        self.at = 0
+        self.full_at = 0
         self.rate = rate
+        self.interval = nanoseconds_per_token(rate)
+        self.void = 0  # stamps up to this one speak of another rate
 
     def fits(self, demand: Demand, amount: int, now: float) -> bool:
-        self.rate = demand.rate
-        self._advance(now)
-        return self.debt + amount <= demand.amount + _EPSILON
+        rate = demand.terms.rate
+        if rate != self.rate:
+            self._change(rate, now)
+        at = self._advance(now)
+        return self.full_at - at <= (demand.amount - amount) * self.interval
 
-    def _advance(self, now: float) -> None:
-        if now > self.at:
-            if self.debt:
-                debt = self.debt - (now - self.at) * self.rate
-                self.debt = debt if debt > 0.0 else 0.0
-            self.at = now
+    def _advance(self, now: float) -> int:
+        at = int(now * _SECOND)
+        if at > self.at:
+            self.at = at
+        else:
+            at = self.at
+        if self.full_at < at:
+            self.full_at = at
+        return at
+
+    def _change(self, rate: float, now: float) -> None:
+        """Tokens that are out stay out, and flow back at the new rate."""
+        at = self._advance(now)
+        interval = nanoseconds_per_token(rate)
+        self.void = max(self.void, self.full_at)
+        self.full_at = at - (at - self.full_at) * interval // self.interval
+        self.rate, self.interval = rate, interval
 
     def take(self, amount: int) -> float:
-        self.debt += amount
+        self.full_at = full_at = self.full_at + amount * self.interval
+        return full_at
+
+    def correct(self, stamp: float, difference: int) -> None:
+        if difference > 0:
+            self.full_at += difference * self.interval
+        elif stamp > self.void:
+            # What has flowed back of it by now is not given back twice: whoever came meanwhile may have taken it.
+            owed = min(-difference * self.interval, int(stamp) - self.at)
+            if owed > 0:
+                self.full_at -= owed
+
+    def used(self) -> int:
+        return -((self.at - self.full_at) // self.interval)
+
+    def reset_at(self, now: float) -> float:
+        return max(now, self.full_at / _SECOND)
+
+    def retry_after(self, demand: Demand, amount: int, now: float) -> float:
+        if amount > demand.amount:
+            return inf
+        fits_at = self.full_at - (demand.amount - amount) * self.interval
+        return max(0, fits_at - int(now * _SECOND)) / _SECOND
+
+    def idle(self, now: float) -> bool:
+        return self.full_at <= self._advance(now)
+
+
+class GaugeCell:
+    """Slots in use: calls under way. No window; what is taken comes back by a settlement or a release alone."""
+
+    __slots__ = ("amount",)
+
+    def __init__(self) -> None:
+        self.amount = 0
+
+    def fits(self, demand: Demand, amount: int, now: float) -> bool:
+        return self.amount + amount <= demand.amount
+
+    def take(self, amount: int) -> float:
+        self.amount += amount
         return 0.0
 
     def correct(self, stamp: float, difference: int) -> None:
-        self.debt = max(0.0, self.debt + difference)
+        self.amount += difference
 
     def used(self) -> int:
-        return ceil(self.debt - _EPSILON)
+        return self.amount
 
     def reset_at(self, now: float) -> float:
-        return now + self.debt / self.rate
+        return now + _ASK_AGAIN if self.amount else now
 
     def retry_after(self, demand: Demand, amount: int, now: float) -> float:
-        return inf if amount > demand.amount else max(0.0, (self.debt + amount - demand.amount) / demand.rate)
+        if amount > demand.amount:
+            return inf
+        return 0.0 if self.amount + amount <= demand.amount else _ASK_AGAIN
 
     def idle(self, now: float) -> bool:
-        self._advance(now)
-        return self.debt == 0.0
+        return self.amount == 0
 
 
 class Calendar:
@@ -136,8 +206,8 @@ class SlidingCell:
     __slots__ = ("amount", "slot", "slots", "width")
 
     def __init__(self, seconds: float) -> None:
-        self.width = seconds / SLOTS
-        self.slots: deque[list[int]] = deque()
+        self.width = slot_nanoseconds(seconds)
+        self.slots: dict[int, int] = {}  # in the order of time
         self.slot = 0
         self.amount = 0
 
@@ -146,43 +216,46 @@ class SlidingCell:
         return self.amount + amount <= demand.amount
 
     def _advance(self, now: float) -> None:
-        slot = int(now // self.width)
+        slot = int(now * _SECOND) // self.width
         if slot > self.slot:
             self.slot = slot
-            slots, oldest = self.slots, slot - SLOTS
-            while slots and slots[0][0] < oldest:
-                self.amount -= slots.popleft()[1]
+            slots = self.slots
+            oldest = slot - SLOTS
+            while slots:
+                first = next(iter(slots))
+                if first >= oldest:
+                    return
+                self.amount -= slots.pop(first)
 
     def take(self, amount: int) -> float:
-        slots, slot = self.slots, self.slot
-        if slots and slots[-1][0] == slot:
-            slots[-1][1] += amount
-        else:
-            slots.append([slot, amount])
+        slot = self.slot
+        self.slots[slot] = self.slots.get(slot, 0) + amount
         self.amount += amount
         return slot
 
     def correct(self, stamp: float, difference: int) -> None:
-        for entry in reversed(self.slots):
-            if entry[0] == stamp:
-                entry[1] += difference
-                self.amount += difference
-                return
+        slot = int(stamp)
+        if slot in self.slots:
+            self.slots[slot] += difference
+            self.amount += difference
 
     def used(self) -> int:
         return self.amount
 
     def reset_at(self, now: float) -> float:
-        return (self.slots[-1][0] + SLOTS + 1) * self.width if self.slots else now
+        return self._gone_at(next(reversed(self.slots))) / _SECOND if self.slots else now
+
+    def _gone_at(self, slot: int) -> int:
+        return (slot + SLOTS + 1) * self.width
 
     def retry_after(self, demand: Demand, amount: int, now: float) -> float:
         if amount > demand.amount:
             return inf
         excess = self.amount + amount - demand.amount
-        for slot, used in self.slots:
+        for slot, used in self.slots.items():
             excess -= used
             if excess <= 0:
-                return max(0.0, (slot + SLOTS + 1) * self.width - now)
+                return max(0, self._gone_at(slot) - int(now * _SECOND)) / _SECOND
         return 0.0
 
     def idle(self, now: float) -> bool:

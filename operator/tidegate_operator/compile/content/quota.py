@@ -1,11 +1,10 @@
 """Own content of a Quota."""
 
 from decimal import Decimal
-from functools import cache
-from zoneinfo import available_timezones
 
 from tidegate_crds.v1alpha1.quota import DefaultPrice as SpecDefaultPrice
 from tidegate_crds.v1alpha1.quota import Grant, Limit, Notify, QuotaSpec, Window
+from tidegate_dataplane.expressions.clock import time_zones
 from tidegate_dataplane.snapshot.entries import (
     Accuracy,
     CalendarPeriod,
@@ -40,16 +39,20 @@ _LONGEST_WINDOW = 366 * DAY
 _LONGEST_WAIT = 5 * MINUTE
 # What the shared store can add up exactly: its scripts count in doubles.
 _MOST_SHARED = 9_000_000_000_000_000
+# A 64-bit integer, which the data planes count in.
+_MOST_LOCAL = 9_000_000_000_000_000_000
 _MICRO = 1_000_000
 _SCALE = {Unit.COST: _MICRO, Unit.COMPUTE_SECONDS: 1_000}
 
 
 def quota_content(resource: Resource, spec: QuotaSpec, facts: Facts, problems: Problems) -> QuotaEntry:
-    """Lower a valid spec for this cluster; notes problems of targets, amounts, windows, expressions and limits that
-    would share a counter."""
+    """Lower a valid spec for this cluster; notes problems of targets, amounts, windows, expressions, shares, grants and
+    limits that would share a counter."""
     accuracy = Accuracy(spec.accuracy.value)
     limits = tuple(_limit(limit, position, accuracy, problems) for position, limit in enumerate(spec.limits))
     _check_repeated(limits, problems)
+    grants = tuple(_grant(grant, position, problems) for position, grant in enumerate(spec.grants))
+    _check_granted(limits, grants, accuracy, problems)
     if spec.parent == resource.key.name:
         problems.add("spec.parent", "is this quota itself: name another one, or leave it out")
     return QuotaEntry(
@@ -66,7 +69,7 @@ def quota_content(resource: Resource, spec: QuotaSpec, facts: Facts, problems: P
         parent=f"{resource.key.namespace}/{spec.parent}" if spec.parent else "",
         share=_share(spec.share, "spec.share", facts, problems),
         safe_share=_share(spec.safe_share, "spec.safeShare", facts, problems),
-        grants=tuple(_grant(grant, position, problems) for position, grant in enumerate(spec.grants)),
+        grants=grants,
         notify=_notify(spec.notify, problems) if spec.notify else None,
     )
 
@@ -77,12 +80,10 @@ def _limit(limit: Limit, position: int, accuracy: Accuracy, problems: Problems) 
     if limit.expression is not None:
         check_usage_expression(limit.expression, f"{field}.expression", problems)
     amounts = {
-        tier: _amount(text, unit, f"{field}.tierAmounts.{tier}", problems)
+        tier: _amount(text, unit, accuracy, f"{field}.tierAmounts.{tier}", problems)
         for tier, text in sorted(limit.tier_amounts.items())
     }
-    amount = _amount(limit.amount, unit, f"{field}.amount", problems)
-    if accuracy is not Accuracy.LOCAL and max(amount, *amounts.values(), 0) > _MOST_SHARED:
-        problems.add(field, f"with accuracy {accuracy} an amount is at most {_MOST_SHARED} (of Cost in micro-dollars)")
+    amount = _amount(limit.amount, unit, accuracy, f"{field}.amount", problems)
     return LimitEntry(
         unit=unit,
         amount=amount,
@@ -98,12 +99,33 @@ def _limit(limit: Limit, position: int, accuracy: Accuracy, problems: Problems) 
     )
 
 
-def _amount(text: str, unit: Unit, field: str, problems: Problems) -> int:
+def _amount(text: str, unit: Unit, accuracy: Accuracy, field: str, problems: Problems) -> int:
     """In the unit that is counted: micro-dollars of Cost, milliseconds of ComputeSeconds."""
     value = Decimal(text) * _SCALE.get(unit, 1)
     if value != int(value):
         problems.add(field, "has more digits than are counted: Cost has six after the point, ComputeSeconds three")
+    if value > _most(accuracy):
+        problems.add(field, f"is too much to be counted: {_most_text(unit, accuracy)}")
     return int(value)
+
+
+def _most(accuracy: Accuracy) -> int:
+    return _MOST_LOCAL if accuracy is Accuracy.LOCAL else _MOST_SHARED
+
+
+def _most_text(unit: Unit, accuracy: Accuracy) -> str:
+    return f"with accuracy {accuracy} at most {_most(accuracy) // _SCALE.get(unit, 1)}"
+
+
+def _check_granted(
+    limits: tuple[LimitEntry, ...], grants: tuple[ExtraAmount, ...], accuracy: Accuracy, problems: Problems
+) -> None:
+    """Grants may all be in force at once, and then a limit must still be one that can be counted."""
+    for unit in sorted({grant.unit for grant in grants}):
+        granted = sum(grant.amount for grant in grants if grant.unit is unit)
+        amounts = [max(limit.amount, *limit.tier_amounts.values(), 0) for limit in limits if limit.unit is unit]
+        if granted + max(amounts, default=0) > _most(accuracy):
+            problems.add("spec.grants", f"comes to too much {unit} with the amount: {_most_text(unit, accuracy)}")
 
 
 def micro(text: str) -> int:
@@ -148,7 +170,7 @@ def _grant(grant: Grant, position: int, problems: Problems) -> ExtraAmount:
     return ExtraAmount(
         name=grant.name,
         unit=unit,
-        amount=_amount(grant.amount, unit, f"{field}.amount", problems),
+        amount=_amount(grant.amount, unit, Accuracy.LOCAL, f"{field}.amount", problems),
         not_after=ends,
         not_before=begins,
         scope=grant.scope or "",
@@ -166,7 +188,7 @@ def _window(window: Window, field: str, problems: Problems) -> WindowEntry:
         length = duration_within(window.sliding, f"{field}.sliding", problems, least=SECOND, most=_LONGEST_WINDOW)
         return WindowEntry(sliding_ms=length)
     zone = window.time_zone or "UTC"
-    if zone not in _time_zones():
+    if zone not in time_zones():
         problems.add(
             f"{field}.timeZone", "is no IANA time zone: write one such as Europe/Berlin, or leave it out for UTC"
         )
@@ -175,14 +197,12 @@ def _window(window: Window, field: str, problems: Problems) -> WindowEntry:
 
 
 def _check_repeated(limits: tuple[LimitEntry, ...], problems: Problems) -> None:
-    # Two limits of one unit and window would share a counter, and only the smaller could ever matter.
-    first: dict[tuple[Unit, WindowEntry | None, str], int] = {}
+    # Of two limits that count the same and do the same, only the smaller could ever matter. What they do may differ:
+    # fall back at 8 dollars, block at 10.
+    first: dict[tuple[Unit, WindowEntry | None, str, OnExceed], int] = {}
     for position, limit in enumerate(limits):
-        earlier = first.setdefault((limit.unit, limit.window, limit.expression), position)
+        earlier = first.setdefault((limit.unit, limit.window, limit.expression, limit.on_exceed), position)
         if earlier != position:
-            problems.add(f"spec.limits[{position}]", f"has the unit and window of limit {earlier}: remove one of them")
-
-
-@cache
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+            problems.add(
+                f"spec.limits[{position}]", f"has the unit, window and onExceed of limit {earlier}: remove one of them"
+            )
