@@ -18,6 +18,7 @@ from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.explain_text import render
 from tidegate_dataplane.key_report import KeyReport
 from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.quota_report import AlertRow, QuotaReport, StoreReport
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.lists import NO_LISTS
@@ -26,6 +27,8 @@ from tidegate_dataplane.source.state import SourceState
 
 MAX_WAIT_SECONDS = 60.0
 _MAX_EXPLAIN_BYTES = 1024 * 1024
+# So many of the latest alerts are in the status; `/-/quotas` has more.
+_ALERTS = 20
 
 
 class SourceStatus(Struct, frozen=True, rename="camel"):
@@ -76,7 +79,10 @@ class AuditStatus(Struct, frozen=True, rename="camel"):
 
 
 class StatusReport(Struct, frozen=True, rename="camel"):
-    """The body of `/-/status`. `revision` is 0 before the first snapshot; times are seconds since the epoch."""
+    """The body of `/-/status`. `revision` is 0 before the first snapshot; times are seconds since the epoch.
+
+    `store` is None where no shared store is used; `alerts` are the latest, the newest first.
+    """
 
     gateway: str
     version: str
@@ -93,6 +99,8 @@ class StatusReport(Struct, frozen=True, rename="camel"):
     refusals: int
     audit: AuditStatus | None
     identity_providers: tuple[ProviderStatus, ...] = ()
+    store: StoreReport | None = None
+    alerts: tuple[AlertRow, ...] = ()
 
 
 class Admin:
@@ -111,6 +119,7 @@ class Admin:
         audit: AuditLog | None = None,
         identity_providers: Callable[[], tuple[ProviderStatus, ...]] = tuple,
         keys: KeyReport,
+        quotas: QuotaReport,
         pending: Callable[[], list[Pending]] = list,
     ) -> None:
         self._gateway = gateway
@@ -123,6 +132,7 @@ class Admin:
         self._audit = audit
         self._identity_providers = identity_providers
         self._keys = keys
+        self._quotas = quotas
         self._pending = pending
 
     def app(self) -> Starlette:
@@ -132,6 +142,7 @@ class Admin:
                 Route("/-/ready", self._ready),
                 Route("/-/status", self._status),
                 Route("/-/keys", self._keys.answer),
+                Route("/-/quotas", self._quotas.answer),
                 Route("/-/explain", self._explanation, methods=["POST"]),
                 Route("/-/approvals", self._approvals),
                 Route("/metrics", self._scrape),
@@ -159,6 +170,8 @@ class Admin:
             refusals=self._reloader.refusals,
             audit=None if self._audit is None else _audit_status(self._audit),
             identity_providers=self._identity_providers(),
+            store=self._quotas.store,
+            alerts=self._quotas.alerts(_ALERTS),
         )
 
     def _counts(self) -> Counts:

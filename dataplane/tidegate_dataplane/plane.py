@@ -4,12 +4,14 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from tidegate_dataplane.admin import Admin
+from tidegate_dataplane.alerts import Alerts, Deliveries, ProcessClaims, Webhook
 from tidegate_dataplane.app import Traffic
 from tidegate_dataplane.audit import open_log
 from tidegate_dataplane.authenticate.authenticator import Authenticator
@@ -28,6 +30,7 @@ from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.explain import explain_json
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.quota_report import QuotaReport
 from tidegate_dataplane.reload import Outcome, Reloader
 from tidegate_dataplane.runtime.providers import Providers
 from tidegate_dataplane.settings import Address, Settings
@@ -65,6 +68,7 @@ class DataPlane:
         self.key_uses = KeyUses()
         self._client = UpstreamClient()
         self.tokens = Tokens(self._client, self.credentials)
+        self.alerts = self._make_alerts()
         self.behaviour = Behaviour()
         self._providers: Providers | None = None
         self._audit = (
@@ -117,6 +121,7 @@ class DataPlane:
             await self._admin.stop(0)
             await self._stop_audit()
             raise
+        self.alerts.start()
         loop = asyncio.get_running_loop()
         for source in self._sources:
             self._tasks.append(loop.create_task(_follow(source), name=type(source).__name__))
@@ -144,6 +149,7 @@ class DataPlane:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.tokens.aclose()
+        await self.alerts.aclose()
         await self._client.aclose()
         self.reloader.close()
         await self._stop_audit()
@@ -207,6 +213,18 @@ class DataPlane:
             strangers_bytes=limits.strangers_bytes,
         )
 
+    def _make_alerts(self) -> Alerts:
+        return Alerts(
+            gateway=self._settings.gateway,
+            cluster=self._cluster_name,
+            claims=ProcessClaims(),
+            deliveries=Deliveries(Webhook(self._client, self.credentials, now=time.time)),
+        )
+
+    def _cluster_name(self) -> str:
+        loaded = self.reloader.loaded
+        return "" if loaded is None else loaded.index.cluster.name
+
     def _make_connections(self) -> Connections | None:
         settings = self._settings
         if self._tls is None and settings.proxies is None:
@@ -228,6 +246,7 @@ class DataPlane:
             audit=self._audit,
             identity_providers=lambda: statuses(self.tokens),
             keys=KeyReport(self.reloader, self.key_uses),
+            quotas=QuotaReport(lambda: iter(()), self.alerts, lambda: None),
         )
 
     def _source_states(self) -> list[SourceState]:
@@ -236,6 +255,7 @@ class DataPlane:
     def _read_metrics(self) -> None:
         reloader, ledger, audit = self.reloader, self.ledger, self._audit
         self.metrics.read_families(lambda: families(self.tokens))
+        self.metrics.read_families(self.alerts.families)
         self.metrics.read_gauges(
             lambda: {
                 "tidegate_revision": reloader.revision,
