@@ -55,6 +55,22 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    """What happens when more is asked than can be served; see docs/how-to/pressure.md.
+
+    So many calls begin in one turn of the event loop; at most `process_queue` wait for theirs, `backend_queue` for each
+    backend with a limit, `quota_queue` for each counter of a quota. A call of Normal priority waits for a turn and for
+    a backend `wait_seconds` at most: Low half of it, High twice, Critical four times.
+    """
+
+    calls_per_turn: int = 16
+    process_queue: int = 4096
+    backend_queue: int = 256
+    quota_queue: int = 1024
+    wait_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiAccess:
     """How to reach the API server. `token_file` is read again as it rotates; `token` is fixed and never shown."""
 
@@ -133,6 +149,7 @@ class Settings:
     drain_delay: float = 0.0
     grace: float = 30.0
     limits: Limits = Limits()
+    pressure: Pressure = Pressure()
     tls: TlsSettings | None = None
     proxies: TrustedProxies | None = None
     forwarded_certificates: bool = False
