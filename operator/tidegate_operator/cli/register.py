@@ -26,6 +26,7 @@ COMMANDS: dict[str, Subcommand] = {
     "serve": Subcommand("serve", "serve", "Run the gateway on this machine from a folder, without a cluster."),
     "subscriptions": Subcommand("subscriptions", "subscriptions", "List the subscriptions that wait for an approval."),
     "test": Subcommand("policy_tests", "policy_tests", "Run the tests of policies (*.test.yaml) of a folder."),
+    "usage": Subcommand("usage", "usage", "Add up what was used and what it cost, from audit logs."),
     "validate": Subcommand("validate", "validate", "Judge manifests as a cluster would, without one."),
     "who-can": Subcommand("who_can", "who_can", "List the consumers that are let in for a model."),
 }
