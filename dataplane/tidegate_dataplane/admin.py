@@ -18,6 +18,7 @@ from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.explain_text import render
 from tidegate_dataplane.key_report import KeyReport
 from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.pressure.report import PressureStatus
 from tidegate_dataplane.quota_report import AlertRow, QuotaReport, StoreReport
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
@@ -99,6 +100,7 @@ class StatusReport(Struct, frozen=True, rename="camel"):
     refusals: int
     audit: AuditStatus | None
     identity_providers: tuple[ProviderStatus, ...] = ()
+    pressure: PressureStatus | None = None
     store: StoreReport | None = None
     alerts: tuple[AlertRow, ...] = ()
 
@@ -119,6 +121,7 @@ class Admin:
         audit: AuditLog | None = None,
         identity_providers: Callable[[], tuple[ProviderStatus, ...]] = tuple,
         keys: KeyReport,
+        pressure: Callable[[], PressureStatus | None] = lambda: None,
         quotas: QuotaReport,
         pending: Callable[[], list[Pending]] = list,
     ) -> None:
@@ -132,6 +135,7 @@ class Admin:
         self._audit = audit
         self._identity_providers = identity_providers
         self._keys = keys
+        self._pressure = pressure
         self._quotas = quotas
         self._pending = pending
 
@@ -170,6 +174,7 @@ class Admin:
             refusals=self._reloader.refusals,
             audit=None if self._audit is None else _audit_status(self._audit),
             identity_providers=self._identity_providers(),
+            pressure=self._pressure(),
             store=self._quotas.store,
             alerts=self._quotas.alerts(_ALERTS),
         )

@@ -32,6 +32,8 @@ from tidegate_dataplane.key_uses import KeyUses
 from tidegate_dataplane.ledger.demand import Excess
 from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.pressure.gate import Shed
+from tidegate_dataplane.pressure.turns import Turns
 from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome, Send
 from tidegate_dataplane.proxy.forward import Forwarder
@@ -41,11 +43,12 @@ from tidegate_dataplane.proxy.limits import failure_of
 from tidegate_dataplane.proxy.listing import Lister, listing_call
 from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.room import Room, Share
+from tidegate_dataplane.proxy.shedding import OVERLOADED, Shedding
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.runtime.objects import NOBODY, Identity
-from tidegate_dataplane.settings import Limits
+from tidegate_dataplane.runtime.objects import ANONYMOUS, NOBODY, Identity
+from tidegate_dataplane.settings import Limits, Pressure
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.transport.connections import Connections
 
@@ -69,6 +72,8 @@ class Traffic:
         authenticator: Authenticator,
         behaviour: Behaviour,
         key_uses: KeyUses,
+        turns: Turns | None = None,
+        shedding: Shedding | None = None,
         connections: Connections | None = None,
         strangers_bytes: int = Limits().strangers_bytes,
     ) -> None:
@@ -86,6 +91,8 @@ class Traffic:
         self._authenticator = authenticator
         self._behaviour = behaviour
         self._key_uses = key_uses
+        self._turns = turns or Turns(Pressure())
+        self._shedding = shedding or Shedding()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +103,8 @@ class Traffic:
             await self._serve(exchange, scope, receive)
         except Failure as failure:
             if exchange.outcome is Outcome.SERVED:
-                exchange.outcome = Outcome.REJECTED if failure.status < 500 else Outcome.FAILED
+                ours = failure.status >= 500 and failure.code != OVERLOADED
+                exchange.outcome = Outcome.FAILED if ours else Outcome.REJECTED
             await exchange.fail(failure)
         except (CallerGone, asyncio.CancelledError):
             exchange.gone(scope.get(REFUSAL))
@@ -182,14 +190,23 @@ class Traffic:
         """What is asked, and by whom, now that the body is here."""
         body = await read_body(receive, exchange.headers, self._body_bytes, share)
         exchange.bytes_in = len(body)
+        if not self._turns.begin():
+            await self._wait_for_turn(exchange, identity)
         if (latest := self._reloader.runtime) is not runtime and latest is not None:
-            # A body may take its time: who was revoked meanwhile must not come in by having begun before.
+            # A body may take its time, and a turn: who was revoked meanwhile must not come in by having begun before.
             runtime, identity = latest, await self._identify(exchange, latest, presented)
         prompt = exchange.prompt = read_prompt(body, operation)
         call = _call(exchange, prompt, base, operation, body)
         if identity is None:
             identity = await self._introspected(exchange, runtime, presented, asked_about(runtime, call))
         return runtime, call, prompt, identity
+
+    async def _wait_for_turn(self, exchange: Exchange, identity: Identity | None) -> None:
+        consumer = ANONYMOUS if identity is None else identity.consumer
+        try:
+            await self._turns.wait(consumer.key or exchange.address, consumer.entry.priority)
+        except Shed as shed:
+            raise self._shedding.by_process(shed) from None
 
     async def _infer(
         self,
@@ -269,9 +286,11 @@ class Traffic:
         try:
             answer = await self._forwarder.ask(exchange, prompt, operation, route)
             await self._relay.pass_on(exchange, prompt, operation, route, answer, input)
-        except Failure:
-            exchange.outcome = Outcome.UPSTREAM_FAILED
+        except Failure as failure:
+            exchange.outcome = Outcome.REJECTED if failure.code == OVERLOADED else Outcome.UPSTREAM_FAILED
             raise
+        finally:
+            exchange.leave()
 
     def _reserve(self, exchange: Exchange, decision: Decision, call: Call) -> Reservation:
         found = self._ledger.reserve(

@@ -25,11 +25,16 @@ from tidegate_dataplane.key_uses import KeyUses
 from tidegate_dataplane.ledger.memory import MemoryLedger
 from tidegate_dataplane.listener import Listener
 from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.pressure.gates import Gates
+from tidegate_dataplane.pressure.report import PressureReport
+from tidegate_dataplane.pressure.turns import Turns
+from tidegate_dataplane.pressure.waiting import QuotaLines
 from tidegate_dataplane.providers.connectors import Connectors
 from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.explain import explain_json
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.proxy.shedding import Shedding
 from tidegate_dataplane.quota_report import QuotaReport
 from tidegate_dataplane.reload import Outcome, Reloader
 from tidegate_dataplane.runtime.providers import Providers
@@ -70,6 +75,11 @@ class DataPlane:
         self.tokens = Tokens(self._client, self.credentials)
         self.alerts = self._make_alerts()
         self.behaviour = Behaviour()
+        self.gates = Gates(settings.pressure)
+        self.turns = Turns(settings.pressure)
+        self.quota_lines = QuotaLines(settings.pressure.quota_queue)
+        self._shedding = Shedding()
+        self._pressure = PressureReport(self.gates, self.turns, self.quota_lines, self._shedding.counter)
         self._providers: Providers | None = None
         self._audit = (
             open_log(settings.audit, settings.audit_options, gateway=settings.gateway) if settings.audit else None
@@ -159,6 +169,8 @@ class DataPlane:
     def _offered(self, outcome: Outcome) -> None:
         self.metrics.reloads.add((outcome.value,))
         runtime = self.reloader.runtime
+        if runtime is not None:
+            self.gates.follow(runtime.backends)
         if runtime is not None and runtime.providers is not self._providers:
             self._providers = runtime.providers
             self.tokens.follow({key: provider.entry for key, provider in runtime.providers.by_key.items()})
@@ -201,7 +213,7 @@ class DataPlane:
         return Traffic(
             reloader=self.reloader,
             ledger=self.ledger,
-            forwarder=Forwarder(Connectors(self._client, self.credentials), self.metrics),
+            forwarder=Forwarder(Connectors(self._client, self.credentials), self.metrics, self.gates, self._shedding),
             relay=Relay(limits.response_bytes),
             accounts=self._accounts,
             metrics=self.metrics,
@@ -209,6 +221,8 @@ class DataPlane:
             authenticator=Authenticator(self.tokens, failures, self.behaviour),
             behaviour=self.behaviour,
             key_uses=self.key_uses,
+            turns=self.turns,
+            shedding=self._shedding,
             connections=self._make_connections(),
             strangers_bytes=limits.strangers_bytes,
         )
@@ -245,6 +259,7 @@ class DataPlane:
             pending=lambda: self.behaviour.pending,
             audit=self._audit,
             identity_providers=lambda: statuses(self.tokens),
+            pressure=self._pressure.status,
             keys=KeyReport(self.reloader, self.key_uses),
             quotas=QuotaReport(lambda: iter(()), self.alerts, lambda: None),
         )
@@ -255,6 +270,7 @@ class DataPlane:
     def _read_metrics(self) -> None:
         reloader, ledger, audit = self.reloader, self.ledger, self._audit
         self.metrics.read_families(lambda: families(self.tokens))
+        self.metrics.read_families(self._pressure.families)
         self.metrics.read_families(self.alerts.families)
         self.metrics.read_gauges(
             lambda: {

@@ -5,13 +5,12 @@ in line, so while anybody waits, no newcomer can slip in.
 """
 
 import asyncio
-from collections.abc import Callable
 from enum import StrEnum
 from random import uniform
 from sys import maxsize
 from typing import Final
 
-from tidegate_dataplane.pressure.gradient import GradientLimit
+from tidegate_dataplane.pressure.gradient import GradientLimit, Kind
 from tidegate_dataplane.pressure.line import RANKS, Line, Place
 from tidegate_dataplane.settings import Pressure
 from tidegate_dataplane.snapshot.entries import ConcurrencyEntry, ConcurrencyMode, Priority
@@ -63,13 +62,10 @@ class Gate:
     that returned, needs one `give_back`.
     """
 
-    __slots__ = ("_concurrency", "_held", "_line", "_options", "_shed", "adaptive", "limit", "running")
+    __slots__ = ("_concurrency", "_held", "_line", "_options", "adaptive", "limit", "running")
 
-    def __init__(
-        self, concurrency: ConcurrencyEntry | None, options: Pressure, shed: Callable[[Shed], object] = lambda _: None
-    ) -> None:
+    def __init__(self, concurrency: ConcurrencyEntry | None, options: Pressure) -> None:
         self._options = options
-        self._shed = shed
         self._line: Line[Waiting] = Line(options.backend_queue)
         self._held: dict[str, int] = {}
         self._concurrency: ConcurrencyEntry | None = None
@@ -81,6 +77,11 @@ class Gate:
     @property
     def limited(self) -> bool:
         return self._concurrency is not None
+
+    @property
+    def mode(self) -> str:
+        """Fixed or Adaptive; "" without a limit."""
+        return "" if self._concurrency is None else self._concurrency.mode.value
 
     @property
     def waiting(self) -> int:
@@ -123,7 +124,7 @@ class Gate:
         place = Waiting(consumer, RANKS[priority], loop.create_future())
         leaving = self._line.join(place)
         if leaving is place:
-            raise self._turned_away(ShedReason.FULL, priority)
+            raise Shed(ShedReason.FULL, priority)
         if leaving is not None and not leaving.turn.done():
             leaving.turn.set_result(ShedReason.PUSHED_OUT)
         longest = min(seconds, longest_wait(self._options.wait_seconds, priority))
@@ -136,7 +137,7 @@ class Gate:
         finally:
             timer.cancel()
         if refused is not None:
-            raise self._turned_away(refused, priority)
+            raise Shed(refused, priority)
 
     def give_back(self, consumer: str) -> None:
         """A call is over."""
@@ -151,10 +152,16 @@ class Gate:
             if self._line:
                 self._hand_over()
 
-    def answered(self, kind: tuple[str, str, bool], began: float, now: float) -> None:
+    def answered(self, kind: Kind, began: float, now: float) -> None:
         """The head of a good answer is here; `kind` groups calls that take about as long as each other."""
         if self.adaptive is not None:
             self.adaptive.answered(kind, began, now, self.running)
+            self._set_limit(self.adaptive.limit)
+
+    def abandoned(self, kind: Kind, began: float, now: float) -> None:
+        """The caller went away before the head was here."""
+        if self.adaptive is not None:
+            self.adaptive.abandoned(kind, began, now, self.running)
             self._set_limit(self.adaptive.limit)
 
     def overloaded(self, now: float) -> None:
@@ -184,8 +191,3 @@ class Gate:
         self._line.leave(place)
         if place.turn.done() and not place.turn.cancelled() and place.turn.result() is None:
             self.give_back(place.consumer)
-
-    def _turned_away(self, reason: ShedReason, priority: Priority) -> Shed:
-        shed = Shed(reason, priority)
-        self._shed(shed)
-        return shed

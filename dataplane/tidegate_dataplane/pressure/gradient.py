@@ -104,6 +104,13 @@ class GradientLimit:
         if self._number >= self._enough(now):
             self._close_window(now)
 
+    def abandoned(self, kind: Kind, began: float, now: float, running: int) -> None:
+        """Nobody waits any more for an answer that has not come: it takes at least so long. Counts only when that is
+        longer than usual, for of a caller that left early nothing can be learnt."""
+        times = self._kinds.get(kind)
+        if times is not None and times.usual and now - began > times.usual:
+            self.answered(kind, began, now, running)
+
     def overloaded(self, now: float) -> None:
         """A refusal for overload, or no answer in time, came at `now`. Counts once in each window of calls."""
         if self._number == 0 and self._windows == 0 and self._settled:

@@ -11,7 +11,6 @@ that a call that has to go away has cost little, and nothing that was decided gr
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from tidegate_dataplane.pressure.gate import Shed, ShedReason, Waiting, longest_wait
@@ -27,11 +26,10 @@ more of the loop by being refused than by being served."""
 class Turns:
     """Belongs to one event loop. `begin` costs an addition and a comparison; False means: `await wait(...)`."""
 
-    __slots__ = ("_begun", "_line", "_loop", "_most", "_options", "_shed", "held_back")
+    __slots__ = ("_begun", "_line", "_loop", "_most", "_options", "held_back")
 
-    def __init__(self, options: Pressure, shed: Callable[[Shed], object] = lambda _: None) -> None:
+    def __init__(self, options: Pressure) -> None:
         self._options = options
-        self._shed = shed
         self._most = options.calls_per_turn
         self._begun = 0
         self._line: Line[Waiting] = Line(options.process_queue)
@@ -70,10 +68,8 @@ class Turns:
             timer.cancel()
             self._line.leave(place)
         if refused is not None:
-            shed = Shed(refused, priority)
-            self._shed(shed)
             await asyncio.sleep(_CALM_SECONDS)
-            raise shed
+            raise Shed(refused, priority)
 
     def _next_turn(self) -> None:
         self._begun = 0

@@ -10,9 +10,10 @@ from typing import Any
 
 from tidegate_dataplane.engine.decision import Decision
 from tidegate_dataplane.errors import Failure, Refusal
+from tidegate_dataplane.pressure.gate import Gate
 from tidegate_dataplane.pricing.lookup import NO_PRICES, Prices
+from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.intake import Prompt
-from tidegate_dataplane.proxy.usage import Tokens
 from tidegate_dataplane.runtime import RuleRef, Target
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.transport.certificate import ClientCertificate
@@ -56,9 +57,11 @@ class Exchange:
     rule: RuleRef | None = None
     why = ""
     target: Target | None = None
-    tokens: Tokens | None = None
+    tokens: Usage | None = None
     prices: Prices = NO_PRICES
     overage = 0  # micro-dollars that quotas book apart
+    gate: Gate | None = None  # of the backend where the call holds a place
+    holder = ""
     attempts = 0
     decided_seconds = 0.0
     upstream_seconds = 0.0
@@ -93,6 +96,12 @@ class Exchange:
         raw_path = scope.get("raw_path")
         self.path: str = scope["path"] if raw_path is None else raw_path.decode("latin-1")
         self.host = _host(headers.get("host", ""))
+
+    def leave(self) -> None:
+        """Give the place at the backend back, if there is one."""
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.give_back(self.holder)
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole response; `headers` without length and request id."""
