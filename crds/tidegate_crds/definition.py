@@ -117,7 +117,19 @@ NAMES: dict[str, Names] = {
     "Quota": Names(
         "quotas",
         "aiq",
-        _columns(Column("Per", ".spec.per", "Whose use shares one counter."), _TARGET, _TARGET_NAME),
+        _columns(
+            Column("Accuracy", ".spec.accuracy", "Where it is counted: Local, Exact or Leased."),
+            Column("Used", ".status.used", "What is used of the fullest counter."),
+            Column("Limit", ".status.limit", "The amount of the fullest counter."),
+            Column("Percent", ".status.percent", "Used of limit, in percent.", type="integer"),
+            Column("Resets", ".status.resets", "When the window of the fullest counter ends."),
+            Column("Per", ".spec.per", "Whose use shares one counter."),
+            Column("Fullest", ".status.fullest", "Which counter is the fullest.", wide=True),
+            Column("Counters", ".status.counters", "How many counters are in use.", type="integer", wide=True),
+            Column("Store", ".status.store", "Whether the shared store can be reached.", wide=True),
+            Column("Target", ".spec.targetRefs[0].kind", "What the first target is.", wide=True),
+            _TARGET_NAME,
+        ),
     ),
 }
 

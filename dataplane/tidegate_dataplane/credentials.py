@@ -33,6 +33,10 @@ class Credentials:
         value = self._in_force().get(name, b"").strip()
         return value if value and value.isascii() and value.decode("ascii").isprintable() else None
 
+    def raw(self, name: str) -> bytes | None:
+        """The value as it is, for a key that is never sent; None when it is missing or empty."""
+        return self._in_force().get(name) or None
+
     def _in_force(self) -> Mapping[str, bytes]:
         for source in self._precedence:
             if source in self._sets:

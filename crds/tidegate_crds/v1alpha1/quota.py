@@ -306,8 +306,61 @@ class QuotaSpec(Shape):
     )
 
 
+class FullCounter(Shape):
+    """One of the fullest counters of a quota."""
+
+    limit: Annotated[str, StringConstraints(max_length=80)] = Field(
+        description="Which limit, such as Tokens per Month."
+    )
+    scope: Annotated[str, StringConstraints(max_length=260)] = Field(
+        default="",
+        description="Whose counter it is, such as team-a/search for per: Consumer; empty when there is only one.",
+    )
+    used: Annotated[str, StringConstraints(max_length=40)] = Field(
+        description="What is used, of Cost in US dollars; added up over the data planes where each counts by itself."
+    )
+    amount: Annotated[str, StringConstraints(max_length=40)] = Field(description="How much may be used.")
+    percent: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = Field(
+        description="What is used, in percent of the amount, rounded down."
+    )
+    resets: Timestamp | None = Field(default=None, description="When its window ends.")
+
+
+class QuotaStatus(Status):
+    """What the operator found, and what the data planes of this cluster have counted."""
+
+    used: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        default=None,
+        description="What is used of the fullest counter, of Cost in US dollars; with accuracy Local what the data planes have counted, added up. Renewed at most each 30 seconds.",
+    )
+    limit: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        default=None, description="The amount of the fullest counter."
+    )
+    percent: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = Field(
+        default=None, description="Used of limit in percent, rounded down."
+    )
+    resets: Timestamp | None = Field(default=None, description="When the window of the fullest counter ends.")
+    fullest: Annotated[str, StringConstraints(max_length=360)] | None = Field(
+        default=None, description="Which counter is the fullest: its limit and whose it is."
+    )
+    counters: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = Field(
+        default=None, description="How many counters a data plane knows in which anything is used."
+    )
+    top: list[FullCounter] = Field(
+        default_factory=list, max_length=5, description="The fullest counters.", json_schema_extra=ATOMIC
+    )
+    overrun_bound: Annotated[str, StringConstraints(max_length=1024)] | None = Field(
+        default=None,
+        description="By how much a counter can go beyond its amount in one window in this cluster, at worst, and when. See docs/reference/quotas-bounds.md.",
+    )
+    store: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+        default=None,
+        description="NotUsed (accuracy Local), Connected, Unavailable with the reason and on how many data planes, or Unknown.",
+    )
+
+
 class Quota(Shape):
     """How much may be used: requests and tokens for each consumer, team, namespace, route or the gateway."""
 
     spec: QuotaSpec = Field(description="The desired state.")
-    status: Status | None = Field(default=None, description="Written by the operator.")
+    status: QuotaStatus | None = Field(default=None, description="Written by the operator.")

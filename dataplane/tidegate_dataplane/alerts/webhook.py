@@ -59,7 +59,7 @@ class Webhook:
         ]
         if not credential:
             return headers
-        secret = self._credentials.get(credential)
+        secret = self._credentials.raw(credential)
         if secret is None:
             raise NotDelivered("the webhook's secret is missing in the credentials")
         return [*headers, (b"x-tidegate-signature", signature(secret, timestamp, body))]

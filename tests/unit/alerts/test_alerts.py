@@ -118,6 +118,14 @@ async def test_one_of_six_data_planes_tells(caplog: pytest.LogCaptureFixture) ->
     assert lines == [f"Quota team-a/monthly: 80 % of Tokens per Month used by {SCOPE} (900 of 1000)"]
 
 
+async def test_a_secret_may_be_any_bytes() -> None:
+    secret = b" \x00\xff\xfe not for a header\n "
+    async with receiver() as hook, alerting(secret=secret) as alerts:
+        alerts.note(rule(hook.url), SCOPE, START, END, 900, 1000)
+        await until(lambda: hook.came)
+        assert verified(hook.came[0], secret)
+
+
 async def test_a_receiver_can_tell_that_it_is_us() -> None:
     async with receiver() as hook, alerting() as alerts:
         alerts.note(rule(hook.url), SCOPE, START, END, 900, 1000)
