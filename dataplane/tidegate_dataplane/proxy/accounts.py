@@ -13,7 +13,7 @@ from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.charging import Charge, charge_of
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome
-from tidegate_dataplane.proxy.usage import ESTIMATED, Tokens
+from tidegate_dataplane.proxy.usage import ESTIMATED
 
 _STATUS = {status: str(status) for status in range(100, 600)}
 _NO_ROUTE = "(none)"
@@ -38,7 +38,7 @@ class Accounts:
         """
         tokens = exchange.tokens
         if tokens is None and exchange.attempts and exchange.outcome is Outcome.CALLER_GONE:
-            tokens = exchange.tokens = Tokens(input, 0, ESTIMATED)
+            tokens = exchange.tokens = Usage(input, 0, source=ESTIMATED)
         refused = 400 <= exchange.status < 500 and exchange.outcome is Outcome.UPSTREAM_FAILED
         if tokens is None and not refused:
             self._ledger.release(reservation)
@@ -150,9 +150,7 @@ class Accounts:
         )
 
 
-def _audited(used: Tokens | Usage) -> AuditTokens:
-    if not isinstance(used, Usage):
-        return AuditTokens(used.input, used.output, used.source)
+def _audited(used: Usage) -> AuditTokens:
     return AuditTokens(
         used.input,
         used.output,

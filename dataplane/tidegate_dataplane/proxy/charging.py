@@ -3,7 +3,6 @@
 from msgspec import Struct
 
 from tidegate_dataplane.pricing.price import Price, PriceSource, cost
-from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.exchange import Exchange
 
 
@@ -30,5 +29,4 @@ def charge_of(exchange: Exchange, default: Price | None = None) -> Charge | None
     price = exchange.prices.of(target.backend, target.model or ("" if prompt is None else prompt.model)) or default
     if price is None:
         return UNKNOWN
-    usage = tokens if isinstance(tokens, Usage) else Usage(tokens.input, tokens.output, source=tokens.source)
-    return Charge(cost(price, usage), price.source, price.table)
+    return Charge(cost(price, tokens), price.source, price.table)

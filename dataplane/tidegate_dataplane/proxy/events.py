@@ -5,8 +5,12 @@ use LF; the others are understood too.
 """
 
 import re
+from typing import Final
 
-from tidegate_dataplane.proxy.usage import BYTES_PER_TOKEN, ESTIMATED, Tokens, read_report
+from msgspec.structs import replace
+
+from tidegate_dataplane.counting.output import Delivered
+from tidegate_dataplane.proxy.usage import BYTES_PER_TOKEN, Report, read_event
 
 # An event beyond this is not held back until it is whole: the stream ends with an error instead.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -14,19 +18,18 @@ _USAGE = b'"usage"'
 _NO_USAGE_YET = b',"usage":null'
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _DATA = re.compile(rb"(?:^|[\r\n])data: ?([^\r\n]*)")
-
-
-class EventTooLarge(ValueError):
-    """An event does not end."""
+_MAX_FRAME: Final = 384  # bytes of an event beside its text; OpenAI's chunks have 150 to 350
 
 
 class EventRelay:
     """Takes a provider's chunks, gives the bytes to pass on: whole events only, so that an error can always follow.
 
-    `hide_usage`: the caller did not ask for usage, so what says only that is left out.
+    `hide_usage`: the caller did not ask for usage, so what says only that is left out. `report` is what the provider
+    said last, `delivered` the text since then that was passed on (tell by `passed`), and `fresh` a cheap number of
+    tokens in what `feed` returned last: one for each event, or a quarter for each byte beyond the events' frames.
     """
 
-    __slots__ = ("_bytes", "_events", "_frame", "_hide", "_rest", "reported")
+    __slots__ = ("_bytes", "_covered", "_events", "_frame", "_hide", "_rest", "delivered", "fresh", "report")
 
     def __init__(self, *, hide_usage: bool) -> None:
         self._hide = hide_usage
@@ -34,7 +37,10 @@ class EventRelay:
         self._events = 0
         self._bytes = 0
         self._frame = 0
-        self.reported: Tokens | None = None
+        self._covered = 0  # bytes at the beginning of what `feed` returned last that a report speaks of
+        self.fresh = 0
+        self.report: Report | None = None
+        self.delivered = Delivered()
 
     def feed(self, chunk: bytes) -> bytes:
         """Raises EventTooLarge."""
@@ -45,22 +51,33 @@ class EventRelay:
             data = self._split(data)
             if not data:
                 return b""
-        if _USAGE in data:
-            data = self._look(data)
-        self._count(data)
-        return data
+        return self._ready(data)
 
     def finish(self) -> bytes:
         """What is left when the provider ended in good order without an empty line."""
         rest, self._rest = self._rest, b""
-        return self._look(rest) if _USAGE in rest else rest
+        return self._ready(rest) if rest else b""
 
-    def tokens(self, input: int) -> Tokens:
-        """What the provider reported, else an estimate of what was passed on; `input` is that of the prompt."""
-        if self.reported is not None:
-            return self.reported
-        text = (self._bytes - self._events * self._frame) // BYTES_PER_TOKEN
-        return Tokens(input, max(self._events, text), ESTIMATED)
+    def passed(self, data: bytes) -> None:
+        """What `feed` or `finish` returned last has gone to the caller."""
+        covered, self._covered = self._covered, 0
+        if covered:
+            data = data[covered:]
+        if data:
+            self.delivered.keep(data)
+
+    @property
+    def estimate(self) -> int:
+        """Tokens of output so far, cheaply."""
+        return max(self._events, (self._bytes - self._events * self._frame) // BYTES_PER_TOKEN)
+
+    def _ready(self, data: bytes) -> bytes:
+        if _USAGE in data:
+            data = self._look(data)
+        before = self.estimate
+        self._count(data)
+        self.fresh = max(0, self.estimate - before)
+        return data
 
     def _split(self, data: bytes) -> bytes:
         end = 0
@@ -73,28 +90,42 @@ class EventRelay:
 
     def _look(self, data: bytes) -> bytes:
         kept: list[bytes] = []
-        start = 0
+        size = start = 0
         for found in [*_END.finditer(data), None]:
             end = len(data) if found is None else found.end()
             event = data[start:end]
             start = end
+            reports = False
             if _USAGE in event:
-                event = self._read(event)
+                event, reports = self._read(event)
             kept.append(event)
+            size += len(event)
+            if reports:
+                self.delivered.clear()
+                self._covered = size
         return b"".join(kept)
 
-    def _read(self, event: bytes) -> bytes:
-        report = read_report(b"\n".join(_DATA.findall(event)))
-        if report.tokens is not None:
-            self.reported = report.tokens
-        if not self._hide:
-            return event
-        return b"" if report.bare else event.replace(_NO_USAGE_YET, b"")
+    def _read(self, event: bytes) -> tuple[bytes, bool]:
+        """What to pass on of an event, and whether it reports what was written so far."""
+        report, bare = read_event(b"\n".join(_DATA.findall(event)))
+        if report is not None:
+            before = self.report
+            if before is not None and not report.has_input:
+                usage = replace(report.usage, input=before.usage.input, cached=before.usage.cached)
+                report = Report(usage, before.has_input, report.has_output)
+            self.report = report
+        if self._hide:
+            event = b"" if bare else event.replace(_NO_USAGE_YET, b"")
+        return event, report is not None and report.usage.output > 0
 
     def _count(self, data: bytes) -> None:
         events = data.count(b"data:")
         if events and not self._frame:
             # The first event of a chat says only who speaks: its length is that of a frame.
-            self._frame = len(data) // events
+            self._frame = min(len(data) // events, _MAX_FRAME)
         self._events += events
         self._bytes += len(data)
+
+
+class EventTooLarge(ValueError):
+    """An event does not end."""

@@ -16,7 +16,8 @@ from tidegate_dataplane.proxy.events import EventRelay, EventTooLarge
 from tidegate_dataplane.proxy.exchange import Exchange, Headers, Outcome
 from tidegate_dataplane.proxy.forward import upstream_broken
 from tidegate_dataplane.proxy.intake import Prompt
-from tidegate_dataplane.proxy.usage import estimate_whole, read_usage
+from tidegate_dataplane.proxy.measuring import Measuring, at_once
+from tidegate_dataplane.proxy.meter import NO_METER, Meter, MidStreamStop
 from tidegate_dataplane.runtime import Route
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.upstream import ResponseTimeout, ResponseTooLarge, UpstreamError
@@ -34,6 +35,7 @@ _PASSED = frozenset(
     }
 )
 _EVENT_STREAM = b"text/event-stream"
+_LIMIT = "rate_limit_error"
 _MAX_ERROR_BYTES = 256 * 1024
 
 
@@ -44,27 +46,44 @@ class _ErrorShape(Struct):
 class Relay:
     """Passes answers on. `response_bytes` bounds an answer that is not streamed."""
 
-    def __init__(self, response_bytes: int) -> None:
+    def __init__(self, response_bytes: int, measuring: Measuring | None = None) -> None:
         self._limit = response_bytes
+        self._measuring = measuring or Measuring()
 
     async def pass_on(
-        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, answer: Answer, input: int
+        self,
+        exchange: Exchange,
+        prompt: Prompt,
+        operation: Operation,
+        route: Route,
+        answer: Answer,
+        input: int,
+        meter: Meter = NO_METER,
     ) -> None:
         """Answer the caller and note the tokens; `input` is the estimate of the prompt. Raises Failure before the
         first byte, and leaves the answer closed."""
         try:
             if not 200 <= answer.status < 300:
                 await self._pass_error(exchange, route, answer)
-            elif _content_type(answer).startswith(_EVENT_STREAM):
-                await self._stream(exchange, prompt, operation, route, answer, input)
+                return
+            meter.begin(input)
+            if _content_type(answer).startswith(_EVENT_STREAM):
+                await self._stream(exchange, prompt, operation, route, answer, input, meter)
             else:
-                await self._whole(exchange, operation, route, answer, input)
+                await self._whole(exchange, prompt, operation, route, answer)
         finally:
             await answer.aclose()
 
-    async def _whole(self, exchange: Exchange, operation: Operation, route: Route, answer: Answer, input: int) -> None:
+    async def charge_prompt(self, exchange: Exchange, prompt: Prompt, operation: Operation) -> None:
+        """Note the tokens of a call whose caller left before any answer came: a provider may have read the prompt."""
+        if exchange.tokens is None and exchange.target is not None:
+            exchange.tokens = await self._measuring.prompt(operation, prompt, _model(exchange, prompt))
+
+    async def _whole(
+        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, answer: Answer
+    ) -> None:
         body = await _read(answer, self._limit, route)
-        exchange.tokens = read_usage(body) or estimate_whole(operation, input, body)
+        exchange.tokens = await self._measuring.whole(operation, prompt, _model(exchange, prompt), body)
         await exchange.respond(answer.status, _passed(answer), body)
 
     async def _pass_error(self, exchange: Exchange, route: Route, answer: Answer) -> None:
@@ -93,26 +112,61 @@ class Relay:
         await exchange.respond(status, headers, body)
 
     async def _stream(
-        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, answer: Answer, input: int
+        self,
+        exchange: Exchange,
+        prompt: Prompt,
+        operation: Operation,
+        route: Route,
+        answer: Answer,
+        input: int,
+        meter: Meter,
     ) -> None:
         events = EventRelay(hide_usage=not prompt.wants_usage and operation is not Operation.RESPONSES)
-        idle = route.stream_idle_timeout
+        model = _model(exchange, prompt)
         chunk = await _first_chunk(answer, route)
         await exchange.begin(answer.status, [*_passed(answer), (b"cache-control", b"no-cache")])
         try:
-            while chunk:
-                ready = events.feed(chunk)
-                if ready:
-                    await exchange.write(ready)
-                chunk = await answer.next_chunk(idle_timeout=idle)
-            ready = events.finish()
-            if ready:
-                await exchange.write(ready)
+            stop = await self._pump(exchange, route, answer, events, meter, chunk, model)
+            if stop is not None:
+                # Before the caller hears of it: what the provider writes from now on nobody pays for.
+                await answer.aclose()
+                await _end_with_stop(exchange, operation, stop)
+            await exchange.end()
         except (UpstreamError, EventTooLarge) as error:
             await self._end_with_error(exchange, operation, error)
+            await exchange.end()
         finally:
-            exchange.tokens = events.tokens(input)
-        await exchange.end()
+            # Counting may take a moment and may be cut short by a shutdown: first what can be said at once.
+            await answer.aclose()
+            exchange.tokens = at_once(events, input)
+            exchange.tokens = await self._measuring.stream(operation, prompt, model, events)
+
+    async def _pump(
+        self,
+        exchange: Exchange,
+        route: Route,
+        answer: Answer,
+        events: EventRelay,
+        meter: Meter,
+        chunk: bytes,
+        model: str,
+    ) -> MidStreamStop | None:
+        """From the first chunk to the end, or to where a limit ends it."""
+        idle, delivered = route.stream_idle_timeout, events.delivered
+        ended = False
+        while not ended:
+            ended = not chunk
+            ready = events.finish() if ended else events.feed(chunk)
+            if ready:
+                if not meter.deliver(events.fresh) and (stop := await meter.extend()) is not None:
+                    return stop
+                await exchange.write(ready)
+                events.passed(ready)
+                if delivered.is_long:
+                    await self._measuring.counter.fold(delivered, model)
+            if not ended:
+                chunk = await answer.next_chunk(idle_timeout=idle)
+        return None
 
     async def _end_with_error(self, exchange: Exchange, operation: Operation, error: Exception) -> None:
         """The status is sent already, so the stream itself must say that it is not whole."""
@@ -123,8 +177,23 @@ class Relay:
         message = f"The provider {what} in the middle of the answer. What came so far is not complete; retry."
         body = encode_error(message, type=API_ERROR, code=exchange.code)
         _log.warning("a stream of backend %s %s: %s", _backend(exchange), what, error)
-        name = b"event: error\n" if operation is Operation.RESPONSES else b""
-        await exchange.write(name + b"data: " + body + b"\n\n")
+        await exchange.write(_error_event(operation, body))
+
+
+async def _end_with_stop(exchange: Exchange, operation: Operation, stop: MidStreamStop) -> None:
+    exchange.outcome = Outcome.DENIED
+    exchange.code = stop.code
+    await exchange.write(_error_event(operation, encode_error(stop.message, type=_LIMIT, code=stop.code)))
+
+
+def _error_event(operation: Operation, body: bytes) -> bytes:
+    name = b"event: error\n" if operation is Operation.RESPONSES else b""
+    return name + b"data: " + body + b"\n\n"
+
+
+def _model(exchange: Exchange, prompt: Prompt) -> str:
+    """As the provider was asked for it."""
+    return prompt.model if exchange.target is None else exchange.target.model or prompt.model
 
 
 async def _first_chunk(answer: Answer, route: Route) -> bytes:

@@ -1,84 +1,83 @@
-"""How many tokens a request used: what the provider reports, or else an estimate.
+"""What a provider reports of usage, read with care, and what is reserved before it can.
+
+Of a report only what can be is believed. A number is a whole one from 0 to MAX_TOKENS (12.0 is 12; true, "12", -1 and
+1e30 are none). Parts are cut to what they are parts of: cached input to input, reasoning to output. An input of 0
+is no report, for no prompt is empty, and neither is an output of 0 after text came (`charging.py`): some servers send
+zeros where they do not count. What is not believed is counted here instead.
 
 Estimates. Input: the bytes of the prompt as JSON, a quarter token each, at least one; English text takes about four
 characters a token (OpenAI, "What are tokens and how to count them?"), and JSON's own characters make the estimate err
-upwards. Output that is reserved: what the caller allows, else DEFAULT_OUTPUT_TOKENS. Output of a stream without a
-report: one token for each event, or a quarter token for each byte beyond the events' frames, whichever is more.
+upwards. Output that is reserved: what the caller allows, else DEFAULT_OUTPUT_TOKENS.
+
+Source of the members: OpenAI API reference, `usage` of Chat, Completion, Embeddings, Responses and Images.
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.snapshot.entries import Operation
 
-DEFAULT_OUTPUT_TOKENS = 1024
-BYTES_PER_TOKEN = 4
-_GENERATING = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.RESPONSES})
+DEFAULT_OUTPUT_TOKENS: Final = 1024
+BYTES_PER_TOKEN: Final = 4
+MAX_TOKENS: Final = 1_000_000_000  # beyond any context; what is larger is not believed
+GENERATING: Final = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.RESPONSES})
 
-REPORTED = "Reported"
-ESTIMATED = "Estimated"
-
-
-class Tokens(NamedTuple):
-    """What was used; `source` is REPORTED or ESTIMATED."""
-
-    input: int
-    output: int
-    source: str
+REPORTED: Final = "Reported"  # by the provider
+COUNTED: Final = "Counted"  # here, by the model's own tokenizer
+ESTIMATED: Final = "Estimated"  # from the number of bytes
 
 
-class _Usage(Struct):
-    """Chat, Completion and Embeddings say prompt/completion, Responses and Images input/output."""
+class Report(NamedTuple):
+    """What a provider says. A number that it does not say, or that cannot be, is 0 in `usage` and named so here."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    usage: Usage
+    has_input: bool
+    has_output: bool
 
 
-class _Inner(Struct):
-    usage: _Usage | None = None
+class EventReport(NamedTuple):
+    """What an event says of usage; `bare` when it says nothing else."""
+
+    report: Report | None
+    bare: bool
 
 
 class _Answer(Struct):
-    usage: _Usage | None = None
+    usage: Any = None
+
+
+class _Pictures(Struct):
+    data: list[msgspec.Raw] = []
 
 
 class _Event(Struct):
-    usage: _Usage | None = None
-    response: _Inner | None = None  # the last event of a Responses stream
+    usage: Any = None
+    response: _Answer | None = None  # the last event of a Responses stream
     choices: msgspec.Raw = msgspec.Raw()
 
 
 _NO_CHOICES = re.compile(rb"\s*\[\s*\]\s*").fullmatch
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_pictures = msgspec.json.Decoder(_Pictures).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
-
-
-class Report(NamedTuple):
-    """What an event says of usage; `bare` when it says nothing else."""
-
-    tokens: Tokens | None
-    bare: bool
-
-
-_NOTHING = Report(None, bare=False)
+_NOTHING = EventReport(None, bare=False)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read_usage(body: bytes) -> Tokens | None:
-    """What a whole JSON answer reports; None when it says nothing that can be read."""
+def read_usage(body: bytes) -> Report | None:
+    """What a whole JSON answer reports; None when it says nothing that can be believed."""
     try:
         usage = _decode_answer(body).usage
     except _UNREADABLE:
         return None
-    return None if usage is None else _tokens(usage)
+    return _report(usage)
 
 
-def read_report(data: bytes) -> Report:
+def read_event(data: bytes) -> EventReport:
     """As `read_usage`, for the data of an event."""
     try:
         found = _decode_event(data)
@@ -89,27 +88,76 @@ def read_report(data: bytes) -> Report:
         usage = found.response.usage
     if usage is None:
         return _NOTHING
-    return Report(_tokens(usage), bare=_NO_CHOICES(bytes(found.choices)) is not None)
+    return EventReport(_report(usage), bare=_NO_CHOICES(bytes(found.choices)) is not None)
 
 
-def _tokens(usage: _Usage) -> Tokens:
-    input = usage.prompt_tokens or usage.input_tokens or 0
-    output = usage.completion_tokens or usage.output_tokens or 0
-    return Tokens(max(input, 0), max(output, 0), REPORTED)
+def count_pictures(body: bytes) -> int:
+    """How many pictures an answer of Images holds."""
+    try:
+        return len(_decode_pictures(body).data)
+    except _UNREADABLE:
+        return 0
 
 
 def estimate_input(prompt_bytes: int) -> int:
+    """What to reserve for a prompt."""
     return max(1, -(-prompt_bytes // BYTES_PER_TOKEN))
 
 
 def reserve_output(operation: Operation, allowed: int | None, choices: int) -> int:
     """Tokens to reserve before the call."""
-    if operation not in _GENERATING:
+    if operation not in GENERATING:
         return 0
     return (DEFAULT_OUTPUT_TOKENS if allowed is None else allowed) * choices
 
 
-def estimate_whole(operation: Operation, input: int, body: bytes) -> Tokens:
-    """For an answer that reports nothing."""
-    output = max(1, len(body) // BYTES_PER_TOKEN) if operation in _GENERATING else 0
-    return Tokens(input, output, ESTIMATED)
+def _report(usage: Any) -> Report | None:
+    if not isinstance(usage, dict):
+        return None
+    input = _first(usage, "prompt_tokens", "input_tokens")
+    output = _first(usage, "completion_tokens", "output_tokens")
+    if not input and not output:
+        return None
+    read = input or 0
+    written = output or 0
+    in_parts = _parts(usage, "prompt_tokens_details", "input_tokens_details")
+    out_parts = _parts(usage, "completion_tokens_details", "output_tokens_details")
+    cached = min(_number(in_parts.get("cached_tokens")) or 0, read)
+    return Report(
+        Usage(
+            input=read,
+            output=written,
+            cached=cached,
+            cache_write=min(_number(in_parts.get("cache_write_tokens")) or 0, read - cached),
+            reasoning=min(_number(out_parts.get("reasoning_tokens")) or 0, written),
+            input_audio=min(_number(in_parts.get("audio_tokens")) or 0, read),
+            output_audio=min(_number(out_parts.get("audio_tokens")) or 0, written),
+            input_image=min(_number(in_parts.get("image_tokens")) or 0, read),
+            output_image=min(_number(out_parts.get("image_tokens")) or 0, written),
+            source=REPORTED,
+        ),
+        has_input=bool(input),
+        has_output=output is not None,
+    )
+
+
+def _first(usage: dict[str, Any], *names: str) -> int | None:
+    """The first of several names for a number that stands there; a 0 only when no other says more."""
+    found = [number for number in (_number(usage.get(name)) for name in names) if number is not None]
+    return max(found, default=None)
+
+
+def _parts(usage: dict[str, Any], *names: str) -> dict[str, Any]:
+    for name in names:
+        found = usage.get(name)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is int and 0 <= value <= MAX_TOKENS:
+        return value
+    return None

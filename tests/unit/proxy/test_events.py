@@ -7,12 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.events import MAX_EVENT_BYTES, EventRelay, EventTooLarge
-from tidegate_dataplane.proxy.usage import Tokens
+from tidegate_dataplane.proxy.usage import Report
 
 
 def data(value: object) -> bytes:
     return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
+
+
+def reported(input: int, output: int) -> Report:
+    return Report(Usage(input, output, source="Reported"), has_input=True, has_output=True)
 
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4}
@@ -29,7 +34,7 @@ def test_the_cuts_between_chunks_never_matter(cuts: list[int], hide_usage: bool,
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     passed = [relay.feed(stream[start:end]) for start, end in pairwise(places)]
     assert b"".join(passed) + relay.finish() == expected
-    assert relay.tokens(1) == whole.tokens(1) == Tokens(3, 4, "Reported")
+    assert relay.report == whole.report == reported(3, 4)
 
 
 def test_what_was_asked_for_passes_untouched() -> None:
@@ -49,14 +54,14 @@ def test_usage_beside_content_is_counted_and_left_where_it_is() -> None:
     event = data({"choices": [{"delta": {"content": "x"}}], "usage": USAGE})
     relay = EventRelay(hide_usage=True)
     assert relay.feed(event) == event
-    assert relay.tokens(9) == Tokens(3, 4, "Reported")
+    assert relay.report == reported(3, 4)
 
 
 def test_the_end_of_a_responses_stream_reports() -> None:
     usage = {"input_tokens": 5, "output_tokens": 6, "total_tokens": 11}
     relay = EventRelay(hide_usage=False)
     relay.feed(b"event: response.completed\n" + data({"type": "response.completed", "response": {"usage": usage}}))
-    assert relay.tokens(9) == Tokens(5, 6, "Reported")
+    assert relay.report == reported(5, 6)
 
 
 def test_an_event_that_does_not_end_is_not_kept_for_ever() -> None:
@@ -70,4 +75,4 @@ def test_large_deltas_count_by_their_size() -> None:
     relay = EventRelay(hide_usage=True)
     relay.feed(data({"choices": [{"delta": {"content": ""}}]}))
     relay.feed(data({"choices": [{"delta": {"content": "word " * 800}}]}))
-    assert 900 <= relay.tokens(1).output <= 1100
+    assert 900 <= relay.fresh <= 1100

@@ -1,0 +1,47 @@
+"""How the relay tells the ledger, piece by piece, what a stream delivers, and hears when it must end."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class MidStreamStop(Struct, frozen=True, gc=False):
+    """A limit ran out in the middle of a stream that may not finish. `code` is that of the error event."""
+
+    code: str
+    message: str
+
+    @property
+    def denial(self) -> str:
+        """Why, in words for the caller."""
+        return self.message
+
+
+class Meter(Protocol):
+    """Of one call. Numbers are cheap estimates of tokens; what the call used in the end comes by the settlement."""
+
+    def begin(self, prompt_tokens: int) -> None:
+        """The provider took the call (2xx): its prompt, of so many tokens by the estimate that was reserved, is used."""
+
+    def deliver(self, tokens: int) -> bool:
+        """So many tokens of output are about to go to the caller. False when they are more than was reserved: then
+        `extend` must be awaited before they are sent."""
+
+    async def extend(self) -> MidStreamStop | None:
+        """Reserve more; None when the stream may go on (more was granted, or it may finish beyond its limit)."""
+
+
+class _NoMeter:
+    """Nothing limits the call."""
+
+    def begin(self, prompt_tokens: int) -> None:
+        return
+
+    def deliver(self, tokens: int) -> bool:
+        return True
+
+    async def extend(self) -> MidStreamStop | None:
+        return None
+
+
+NO_METER: Meter = _NoMeter()
