@@ -1,40 +1,48 @@
 """Demands for tests of the ledger."""
 
-from tidegate_dataplane.ledger.demand import MEASURES, Demand, Measure, Window
-from tidegate_dataplane.snapshot.entries import CalendarPeriod, Unit
+from tidegate_dataplane.ledger.demand import MEASURES, Demand, Terms, Window
+from tidegate_dataplane.snapshot.entries import CalendarPeriod, OnExceed, Unit
 
 
 def bucket(key: str = "bucket", *, burst: int, rate: float, obeyed: bool = True, shadow: bool = False) -> Demand:
-    return Demand(
-        key=key,
+    terms = Terms(
         kind="AIPolicy",
         object="team-a/rates",
         generation=1,
         name=key,
         unit=Unit.REQUESTS,
-        measure=Measure.REQUESTS,
-        amount=burst,
+        measure=MEASURES[Unit.REQUESTS],
         rate=rate,
-        obeyed=obeyed,
         shadow=shadow,
     )
+    return Demand(key, terms, burst, obeyed=obeyed)
 
 
 def allowance(
-    key: str = "quota", *, amount: int, window: Window, unit: Unit = Unit.TOKENS, obeyed: bool = True
+    key: str = "quota",
+    *,
+    amount: int,
+    window: Window | None,
+    unit: Unit = Unit.TOKENS,
+    obeyed: bool = True,
+    on_exceed: OnExceed = OnExceed.BLOCK,
 ) -> Demand:
-    return Demand(
-        key=f"{key}/{unit}/{window.label}",
+    terms = Terms(
         kind="Quota",
         object="team-a/quota",
         generation=1,
         name=unit,
         unit=unit,
         measure=MEASURES[unit],
-        amount=amount,
         window=window,
-        obeyed=obeyed,
+        on_exceed=on_exceed,
     )
+    return Demand(f"{key}/{unit}/{window.label if window else ''}", terms, amount, obeyed=obeyed)
+
+
+def slots(amount: int, key: str = "slots") -> Demand:
+    """So many calls at once."""
+    return allowance(key, amount=amount, window=None, unit=Unit.CONCURRENT)
 
 
 def sliding(seconds: float) -> Window:

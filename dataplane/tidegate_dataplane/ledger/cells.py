@@ -2,7 +2,10 @@
 
 A cell is told the time and never asks for it. Limits come with each call, for they may change while what is used is
 kept. `fits` brings the cell up to date and tells whether an amount fits in; `take` adds an amount and returns a
-stamp; `correct` changes what was taken under a stamp (a settlement, a release).
+stamp; `correct` changes what was taken under a stamp (a settlement, a release, a call that turns out larger).
+
+What is taken counts in the window in which its call came. When that is over, giving back changes nothing, and what is
+used beyond what was taken counts in the present one, for nothing that is used goes uncounted.
 
 All figures are integers, times too, in nanoseconds: nothing drifts. A clock that is put back gives nothing away: until
 it has caught up, time stands still.
@@ -180,7 +183,7 @@ class CalendarCell:
         return self.start
 
     def correct(self, stamp: float, difference: int) -> None:
-        if stamp == self.start:  # a call is charged to the window in which it came
+        if stamp == self.start or difference > 0:
             self.amount += difference
 
     def used(self) -> int:
@@ -238,6 +241,8 @@ class SlidingCell:
         if slot in self.slots:
             self.slots[slot] += difference
             self.amount += difference
+        elif difference > 0:
+            self.take(difference)
 
     def used(self) -> int:
         return self.amount
