@@ -63,9 +63,11 @@ def usage(
         typer.Option(metavar="GROUP=VALUE", help="Only these, such as team=search or model=gpt-*; repeat it."),
     ] = None,
     output: Annotated[Output, typer.Option(help="How the figures are written.")] = Output.TABLE,
-    rotated: Annotated[bool, typer.Option(help="Read FILE.1, FILE.2 and so on beside each file too.")] = False,
+    rotated: Annotated[
+        bool, typer.Option("--rotated", help="Read FILE.1, FILE.2 and so on beside each file too.")
+    ] = False,
     strict: Annotated[
-        bool, typer.Option(help="Fail where a line cannot be counted, or where lines were lost.")
+        bool, typer.Option("--strict", help="Fail where a line cannot be counted, or where lines were lost.")
     ] = False,
 ) -> None:
     """Add up requests, tokens and cost from audit logs, in one pass and constant memory.
@@ -125,11 +127,8 @@ def _warn(tally: Tally, faults: Faults) -> None:
     if tally.lost:
         typer.echo(f"not there: {tally.lost} records that the data plane could not write (Lost)", err=True)
     if unpriced := tally.total.unpriced:
-        typer.echo(
-            f"without a price: {unpriced} {'call' if unpriced == 1 else 'calls'}; give their models one in spec.models[].price of the "
-            "AIBackend (--by backend,model names them)",
-            err=True,
-        )
+        advice = "price their models in spec.models[].price of the AIBackend (--by backend,model names them)"
+        typer.echo(f"without a price: {unpriced} {'call' if unpriced == 1 else 'calls'}; {advice}", err=True)
     if len(tally.groups) > MAX_GROUPS:
         typer.echo(f"more than {MAX_GROUPS:,} groups: the rest is added up as {OTHER}", err=True)
 
