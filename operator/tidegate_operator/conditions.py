@@ -161,7 +161,10 @@ def programmed_since(status: ObjectStatus, generation: int) -> int | None:
 
 def _accepted(verdict: Verdict) -> _Outcome:
     if verdict.accepted:
-        return _Outcome(ConditionType.ACCEPTED, ConditionStatus.TRUE, Reason.ACCEPTED, "The object is valid.")
+        message = "The object is valid."
+        if verdict.notes:
+            message += f" Note: {_sentence(verdict.notes)}"
+        return _Outcome(ConditionType.ACCEPTED, ConditionStatus.TRUE, Reason.ACCEPTED, message)
     message = _sentence(verdict.errors)
     if verdict.served_generation is not None and verdict.served_generation != verdict.generation:
         message += f"; generation {verdict.served_generation} stays in force"

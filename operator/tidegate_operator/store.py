@@ -187,6 +187,8 @@ def secret_references(resource: Resource) -> Iterator[SecretKey]:
     elif resource.key.kind is Kind.CONSUMER:
         keys = _at(_at(spec, "credentials"), "apiKeys")
         references = keys if isinstance(keys, list) else []
+    elif resource.key.kind is Kind.QUOTA:
+        references = [_at(spec, "notify")]
     elif resource.key.kind is Kind.POLICY:
         references = [{"secretRef": found} for found in _secret_refs([spec.get(name) for name in _SECTIONS])]
     for reference in references:

@@ -28,6 +28,11 @@ class Reason(StrEnum):
     PLAN_UNKNOWN = "PlanUnknown"
     SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"
     MISMATCH = "Mismatch"
+    PARENT_NOT_FOUND = "ParentNotFound"
+    PARENT_CYCLE = "ParentCycle"
+    NO_SHARE = "NoShare"
+    NO_FALLBACK = "NoFallback"
+    GRANT_UNUSED = "GrantUnused"
 
 
 class ApprovalReason(StrEnum):
@@ -69,7 +74,8 @@ class Verdict:
     """The outcome for one object.
 
     `generation` was judged; `served_generation` is in force (None: nothing is served). `errors` make Accepted False,
-    `unresolved` make ResolvedRefs False; both are sorted. `placed` is False where the cluster is not selected.
+    `unresolved` make ResolvedRefs False; both are sorted. `notes` make nothing False: what is valid and yet perhaps not
+    what was meant. `placed` is False where the cluster is not selected.
     `approval` is set for subscriptions that take effect.
     """
 
@@ -80,6 +86,7 @@ class Verdict:
     errors: tuple[Finding, ...] = ()
     unresolved: tuple[Finding, ...] = ()
     approval: Approval | None = None
+    notes: tuple[Finding, ...] = ()
 
     @property
     def accepted(self) -> bool:

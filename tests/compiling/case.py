@@ -147,6 +147,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         described["unresolved"] = list(map(_finding, verdict.unresolved))
     if verdict.approval is not None:
         described["approval"] = _approval(verdict.approval)
+    if verdict.notes:
+        described["notes"] = [_finding(finding) for finding in verdict.notes]
     return described
 
 

@@ -111,11 +111,23 @@ quotas = spec(
     {
         "targetRefs": target_refs,
         "limits": st.lists(
-            st.fixed_dictionaries({"unit": st.just("Tokens"), "amount": st.just("5"), "window": windows}),
+            st.fixed_dictionaries(
+                {"unit": st.just("Tokens"), "amount": st.just("5"), "window": windows},
+                optional={"onExceed": st.sampled_from(["Block", "Fallback"])},
+            ),
             min_size=1,
             max_size=2,
         ),
-    }
+    },
+    {
+        "parent": names,
+        "share": st.sampled_from([{}, {"one": 60, "two": 40}, {"": 100}]),
+        "notify": st.fixed_dictionaries({"url": st.just("https://example.com/hook"), "secretRef": secret_refs}),
+        "accuracy": st.sampled_from(["Local", "Exact", "Leased"]),
+        "grants": st.just(
+            [{"name": "g", "unit": "Cost", "amount": "1.5", "reason": "r", "notAfter": "2027-01-01T00:00:00Z"}]
+        ),
+    },
 )
 api_keys = st.one_of(
     st.fixed_dictionaries({"name": names, "secretRef": secret_refs}),

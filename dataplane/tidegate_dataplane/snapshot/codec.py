@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tidegate_dataplane.snapshot.entries import SCHEMA_VERSION, Index, Shard
+from tidegate_dataplane.snapshot.entries import OLDEST_SCHEMA_VERSION, SCHEMA_VERSION, Index, Shard
 
 # A ConfigMap may hold 1 MiB of decoded data, a request 1.5 MiB (base64 takes a third); two versions must fit.
 MAX_SHARD_BYTES = 384 * 1024
@@ -119,5 +119,9 @@ def _check_schema(text: bytes, what: str) -> None:
             Refusal.NEWER_SCHEMA,
             f"{what} has schema {version}, this data plane reads up to {SCHEMA_VERSION}: upgrade the data plane first",
         )
-    if version != SCHEMA_VERSION:
-        raise SnapshotRefused(Refusal.CORRUPTED, f"{what} names no known schema version")
+    if version < OLDEST_SCHEMA_VERSION:
+        raise SnapshotRefused(
+            Refusal.CORRUPTED,
+            f"{what} has schema {version}, older than {OLDEST_SCHEMA_VERSION}, which is the oldest read: an operator of "
+            "this version publishes it anew",
+        )

@@ -12,6 +12,9 @@ from enum import StrEnum
 from msgspec import Struct
 
 SCHEMA_VERSION = 3
+# What is read is older by one, so that data planes may be upgraded first and the operator finds its last good forms:
+# version 3 only adds fields, whose defaults mean what version 2 meant.
+OLDEST_SCHEMA_VERSION = 2
 
 
 class Operation(StrEnum):

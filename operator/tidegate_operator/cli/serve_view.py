@@ -117,6 +117,10 @@ def problems_of(revision: Revision) -> list[Problem]:
         findings = (*(() if schema else verdict.errors), *verdict.unresolved)
         problems += schema
         problems += (manifest.problem(found.field, found.message, reason=found.reason) for found in findings)
+        problems += (
+            manifest.problem(note.field, note.message, reason=note.reason, severity=Severity.WARNING)
+            for note in verdict.notes
+        )
     return problems
 
 

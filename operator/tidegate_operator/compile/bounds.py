@@ -6,7 +6,7 @@ Closed: an object that is left out lets nobody in, and a policy that is left out
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tidegate_dataplane.snapshot.entries import BackendEntry, PolicyEntry
+from tidegate_dataplane.snapshot.entries import BackendEntry, PolicyEntry, QuotaEntry
 from tidegate_operator.compile.compiled import AnyEntry
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.problems import sort_findings
@@ -60,3 +60,5 @@ def _names(entry: AnyEntry) -> Iterator[str]:
     elif isinstance(entry, PolicyEntry) and entry.authentication is not None:
         for provider in entry.authentication.providers:
             yield provider.credential
+    elif isinstance(entry, QuotaEntry) and entry.notify is not None:
+        yield entry.notify.credential

@@ -16,6 +16,7 @@ from tidegate_operator.compile.lower_backends import lower_backends
 from tidegate_operator.compile.lower_consumers import lower_consumers
 from tidegate_operator.compile.lower_lists import lower_lists
 from tidegate_operator.compile.lower_providers import lower_providers
+from tidegate_operator.compile.lower_quotas import lower_quotas, note_fallbacks
 from tidegate_operator.compile.lower_routes import lower_routes
 from tidegate_operator.compile.lower_subscriptions import lower_subscriptions
 from tidegate_operator.compile.lowered import Lowered
@@ -44,10 +45,12 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     attachments = lower_attaching(forms, world.resources, facts, memo, out)
     lower_lists(forms.policies, world, previous, memo, out)
     lower_providers(forms, world.secrets, memo, out)
+    lower_quotas(forms, world, facts, memo, out)
     sources = KeySources(world.secrets, world.unissued, facts.issues_keys)
     lower_consumers(forms, judged, sources, past, memo, out)
     granted = lower_subscriptions(forms, judged, memo, out)
     lower_routes(forms, judged, attachments, granted, past, memo, out)
+    note_fallbacks(forms, out)
     bound_credentials(out)
     prices = price_tables({content.provider for content in forms.backends.values()})
     fitted = memo.encoder.encode(out.entries, prices)
@@ -95,7 +98,7 @@ def _edited(known: Mapping[ObjectKey, Judged], resources: Mapping[ObjectKey, Res
 def _verdicts(
     judged: Mapping[ObjectKey, Judged], out: Lowered, unplaced: set[ObjectKey], memo: Memo
 ) -> dict[ObjectKey, Verdict]:
-    noted = out.errors.keys() | out.unresolved.keys() | unplaced
+    noted = out.errors.keys() | out.unresolved.keys() | out.notes.keys() | unplaced
     verdicts = {
         key: _verdict(verdict, out, placed=key not in unplaced) if verdict.errors or key in noted else verdict.clean
         for key, verdict in judged.items()
@@ -121,4 +124,5 @@ def _verdict(judged: Judged, out: Lowered, *, placed: bool) -> Verdict:
         placed=placed,
         errors=sort_findings([*judged.errors, *out.errors.get(key, ())]),
         unresolved=out.unresolved.get(key, ()),
+        notes=out.notes.get(key, ()),
     )

@@ -13,12 +13,13 @@ from tidegate_operator.world import ObjectKey
 
 @dataclass(slots=True)
 class Lowered:
-    """The output as it grows. `errors` make Accepted False, `unresolved` make ResolvedRefs False."""
+    """The output as it grows. `errors` make Accepted False, `unresolved` make ResolvedRefs False, `notes` nothing."""
 
     entries: dict[ObjectKey, AnyEntry] = field(default_factory=dict)
     lists: dict[ListKey, tuple[ListPart, ...]] = field(default_factory=dict, repr=False)
     errors: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
     unresolved: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
+    notes: dict[ObjectKey, tuple[Finding, ...]] = field(default_factory=dict)
     approvals: dict[ObjectKey, Approval] = field(default_factory=dict)
     credentials: dict[str, bytes] = field(default_factory=dict, repr=False)
     generating: tuple[ConsumerEntry, ...] = field(default=(), repr=False)

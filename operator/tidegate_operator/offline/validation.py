@@ -61,6 +61,7 @@ def validate_manifests(
         *loaded.problems,
         *(problem for found in schema.values() for problem in found),
         *_compiler_problems(manifests, wrong, verdicts, allow_missing_refs=allow_missing_refs),
+        *_notes(manifests, wrong, verdicts, chosen=cluster is not None),
         *_too_many_clusters(loaded, unjudged),
     ]
     objects = sum(not (manifest.is_secret or manifest.is_list) for manifest in loaded.documents)
@@ -120,6 +121,23 @@ def _compiler_problems(
             if finding.reason is Reason.KEY_NOT_ISSUED:
                 continue  # the operator makes the key, once there is one
             yield _problem(manifest, finding, everywhere=everywhere, tolerated=allow_missing_refs)
+
+
+def _notes(
+    manifests: Mapping[ObjectKey, Manifest],
+    wrong: set[ObjectKey],
+    verdicts: Sequence[Mapping[ObjectKey, Verdict]],
+    *,
+    chosen: bool,
+) -> Iterator[Problem]:
+    """What is valid and perhaps not meant; of shares only where it is known which cluster is spoken of."""
+    for key, manifest in manifests.items():
+        if key in wrong:
+            continue
+        judged = [verdict for by_key in verdicts if (verdict := by_key.get(key)) is not None and verdict.placed]
+        for finding, everywhere in _findings(verdict.notes for verdict in judged):
+            if chosen or finding.reason is not Reason.NO_SHARE:
+                yield _problem(manifest, finding, everywhere=everywhere, tolerated=True)
 
 
 def _findings(groups: Iterable[tuple[Finding, ...]]) -> Iterator[tuple[Finding, bool]]:

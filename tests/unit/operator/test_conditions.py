@@ -109,6 +109,17 @@ def test_what_was_never_valid_is_not_served() -> None:
     assert "servedGeneration" not in status_body(status)
 
 
+def test_what_is_valid_and_perhaps_not_meant_is_said_and_holds_nothing_up() -> None:
+    note = Finding(Reason.NO_SHARE, "spec.share", "this cluster has none of it")
+    status = _judge(replace(GOOD, notes=(note,)), RUNS_7)
+    assert _short(status, "Accepted") == (
+        "True",
+        "Accepted",
+        "The object is valid. Note: spec.share: this cluster has none of it",
+    )
+    assert _condition(status, "Ready").status == "True"
+
+
 def test_an_unresolved_reference_is_not_ready_though_it_is_programmed() -> None:
     finding = Finding(Reason.BACKEND_NOT_FOUND, "spec.targets[1].backendRef", "there is no such backend")
     status = _judge(replace(GOOD, unresolved=(finding,)), RUNS_7)

@@ -92,6 +92,13 @@ def test_only_a_secret_that_something_refers_to_is_a_change() -> None:
     assert not store.see_secret(SeenSecret(SECRET, 7, {"token": b"3"}))
 
 
+def test_the_secret_that_signs_alerts_of_a_quota_is_one_of_them() -> None:
+    store, key = Store(), ObjectKey(Kind.QUOTA, KEY.namespace, "budget")
+    notify = {"url": "https://hooks.example.com/", "secretRef": {"name": SECRET.name, "key": "hmac"}}
+    store.see(SeenObject(Resource(key, {"notify": notify}, generation=1, uid="u"), 1))
+    assert store.see_secret(SeenSecret(SECRET, 2, {"hmac": b"1"}))
+
+
 def test_secrets_are_never_shown() -> None:
     assert "token" not in repr(SeenSecret(SECRET, 1, {"token": b"hidden"}))
 

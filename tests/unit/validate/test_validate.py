@@ -76,6 +76,19 @@ def test_a_cluster_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("input.yaml", "--cluster-fact", "cloud=gcp")[0] == 1
 
 
+def test_a_share_is_spoken_of_only_for_a_cluster_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "quota.yaml").write_text(
+        "apiVersion: tidegate.dev/v1alpha1\nkind: Quota\nmetadata: {name: split}\n"
+        "spec: {targetRefs: [{kind: Namespace}], share: {aws-eu: 100},\n"
+        '  limits: [{unit: Tokens, amount: "5", window: {calendar: Day}}]}\n'
+    )
+    assert run(str(tmp_path)) == (0, "valid: 1 object in 1 file\n")
+    assert run(str(tmp_path), "--cluster-fact", "name=aws-eu") == (0, "valid: 1 object in 1 file\n")
+    code, output = run(str(tmp_path), "--cluster-fact", "name=gcp-us")
+    assert code == 0
+    assert "spec.share: this cluster, gcp-us, has none of it" in output
+
+
 def test_the_platform_namespace_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CASES / "meaning")
     assert "Gateway is open only" in run("input.yaml")[1]

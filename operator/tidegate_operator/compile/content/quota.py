@@ -68,7 +68,8 @@ def quota_content(resource: Resource, spec: QuotaSpec, facts: Facts, problems: P
         key=_key(spec, problems),
         parent=f"{resource.key.namespace}/{spec.parent}" if spec.parent else "",
         share=_share(spec.share, "spec.share", facts, problems),
-        safe_share=_share(spec.safe_share, "spec.safeShare", facts, problems),
+        # Percents of what each cluster has for itself may be 100 everywhere; of what they share they may not.
+        safe_share=_share(spec.safe_share, "spec.safeShare", facts, problems, of_own=bool(spec.share)),
         grants=grants,
         notify=_notify(spec.notify, problems) if spec.notify else None,
     )
@@ -151,11 +152,11 @@ def _key(spec: QuotaSpec, problems: Problems) -> KeyScope | None:
     return KeyScope(expression=spec.key.expression, max_values=spec.key.max_values)
 
 
-def _share(shares: dict[str, int], field: str, facts: Facts, problems: Problems) -> int:
+def _share(shares: dict[str, int], field: str, facts: Facts, problems: Problems, *, of_own: bool = False) -> int:
     """This cluster's percent; all of it where nothing is split."""
     if not shares:
         return 100
-    if sum(shares.values()) > 100:
+    if sum(shares.values()) > 100 and not of_own:
         problems.add(field, f"adds up to {sum(shares.values())} percent: lower some, the sum is at most 100")
     return shares.get(facts.cluster.name, 0)
 

@@ -1,0 +1,119 @@
+"""Quotas: their parents, the secrets of their webhooks, and what is valid in them and perhaps not meant."""
+
+import hashlib
+from collections.abc import Iterator
+
+import msgspec
+
+from tidegate_dataplane.snapshot.entries import OnExceed, QuotaEntry, RouteEntry
+from tidegate_operator.compile.forms import Forms
+from tidegate_operator.compile.lowered import Lowered
+from tidegate_operator.compile.memo import Memo
+from tidegate_operator.compile.parents import ancestors, parent_of
+from tidegate_operator.compile.problems import Problems, sort_findings
+from tidegate_operator.compile.secret_values import Secrets, found_value
+from tidegate_operator.verdicts import Finding, Reason
+from tidegate_operator.world import Facts, Kind, ObjectKey, World
+
+_NAMED_ROUTES = 3
+
+
+def lower_quotas(forms: Forms, world: World, facts: Facts, memo: Memo, out: Lowered) -> None:
+    """Say which parents are missing, put the secrets of webhooks where the data planes find them, and add notes."""
+    for key, content in forms.quotas.items():
+        if not (content.parent or content.notify or content.grants or content.share == 0):
+            continue
+        problems = Problems()
+        if content.parent:
+            _check_parent(key, forms, world, problems)
+        if content.notify is not None and content.notify.secret is not None:
+            entry = _with_secret(content, world.secrets, problems, out)
+            known = memo.entries.get(key)
+            out.entries[key] = known if known is not None and known == entry else entry
+        if findings := problems.found():
+            out.unresolved[key] = sort_findings([*out.unresolved.get(key, ()), *findings])
+        if notes := sort_findings(list(_notes(key, content, forms, facts))):
+            out.notes[key] = notes
+
+
+def note_fallbacks(forms: Forms, out: Lowered) -> None:
+    """Note for quotas that fall back which of their routes have nothing to fall back to."""
+    falling = {
+        key: position
+        for key, entry in forms.quotas.items()
+        for position, limit in reversed(list(enumerate(entry.limits)))
+        if limit.on_exceed is OnExceed.FALLBACK
+    }
+    if not falling:
+        return
+    blocked: dict[ObjectKey, list[str]] = {}
+    for entry in out.entries.values():
+        if isinstance(entry, RouteEntry) and entry.quotas and not any(target.fallback for target in entry.targets):
+            for key in _applying(entry, forms) & falling.keys():
+                blocked.setdefault(key, []).append(entry.source.key)
+    for key, routes in blocked.items():
+        note = Finding(
+            Reason.NO_FALLBACK,
+            f"spec.limits[{falling[key]}].onExceed",
+            f"Fallback acts as Block on {_listed(routes)}: no target there has fallback: true",
+        )
+        out.notes[key] = sort_findings([*out.notes.get(key, ()), note])
+
+
+def notify_credential(quota: str) -> str:
+    """Key of a webhook's secret in the credentials Secret; distinct from those of backends and token providers."""
+    return "notify-" + hashlib.sha256(quota.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_parent(key: ObjectKey, forms: Forms, world: World, problems: Problems) -> None:
+    parent = parent_of(key, forms.quotas)
+    if parent is None or parent in forms.quotas:
+        return
+    if parent in forms.gaps:
+        fault = "is not valid, so routes of this quota answer 503: see its status"
+    elif parent in world.resources:
+        fault = "does not take effect in this cluster, so its limits do not apply here"
+    else:
+        fault = "does not exist, so its limits do not apply: create it, or correct the name"
+    problems.add("spec.parent", f"Quota {parent.namespace}/{parent.name} {fault}", Reason.PARENT_NOT_FOUND)
+
+
+def _with_secret(content: QuotaEntry, secrets: Secrets, problems: Problems, out: Lowered) -> QuotaEntry:
+    notify = content.notify
+    if notify is None or notify.secret is None:
+        return content
+    name = notify_credential(content.source.key)
+    value = found_value(notify.secret, content.source.namespace, secrets, "spec.notify.secretRef", problems)
+    if value is not None and not value:
+        problems.add("spec.notify.secretRef", f"key {notify.secret.key} of Secret {notify.secret.name} is empty")
+    elif value is not None:
+        out.credentials[name] = value
+    # A data plane that does not find the secret under this name sends nothing unsigned.
+    return msgspec.structs.replace(content, notify=msgspec.structs.replace(notify, credential=name))
+
+
+def _notes(key: ObjectKey, content: QuotaEntry, forms: Forms, facts: Facts) -> Iterator[Finding]:
+    if content.parent and key in ancestors(key, forms.quotas):
+        message = "leads back to this quota: each of them counts a call once; end the circle at the largest one"
+        yield Finding(Reason.PARENT_CYCLE, "spec.parent", message)
+    if content.share == 0:
+        name = facts.cluster.name
+        where = f"this cluster, {name}," if name else "this cluster, which was given no name,"
+        message = f"{where} has none of it, so all that this quota counts is used up here: name the cluster in it"
+        yield Finding(Reason.NO_SHARE, "spec.share", message)
+    units = {limit.unit for limit in content.limits}
+    for position, grant in enumerate(content.grants):
+        if grant.unit not in units:
+            message = "no limit of this quota has this unit, so the grant adds to nothing"
+            yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].unit", message)
+
+
+def _applying(route: RouteEntry, forms: Forms) -> set[ObjectKey]:
+    attached = {ObjectKey(Kind.QUOTA, *key.split("/", 1)) for key in route.quotas}
+    return attached.union(*(ancestors(key, forms.quotas) for key in attached))
+
+
+def _listed(routes: list[str]) -> str:
+    named = ", ".join(sorted(routes)[:_NAMED_ROUTES])
+    more = len(routes) - _NAMED_ROUTES
+    return f"AIRoute {named} and {more} more" if more > 0 else f"AIRoute {named}"
