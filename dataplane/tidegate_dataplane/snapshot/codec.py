@@ -122,6 +122,6 @@ def _check_schema(text: bytes, what: str) -> None:
     if version < OLDEST_SCHEMA_VERSION:
         raise SnapshotRefused(
             Refusal.CORRUPTED,
-            f"{what} has schema {version}, older than {OLDEST_SCHEMA_VERSION}, which is the oldest read: an operator of "
-            "this version publishes it anew",
+            f"{what} has schema {version}, the oldest that is read is {OLDEST_SCHEMA_VERSION}: an operator of this "
+            "version publishes it anew",
         )
