@@ -21,7 +21,7 @@ class Meter(Protocol):
     """Of one call. Numbers are cheap estimates of tokens; what the call used in the end comes by the settlement."""
 
     def begin(self, prompt_tokens: int) -> None:
-        """The provider took the call (2xx): its prompt, of so many tokens by the estimate that was reserved, is used."""
+        """The provider took the call (2xx), so its prompt is used: so many tokens, as they were reserved."""
 
     def deliver(self, tokens: int) -> bool:
         """So many tokens of output are about to go to the caller. False when they are more than was reserved: then
