@@ -249,6 +249,7 @@ class Traffic:
             await self._forward(exchange, prompt, operation, decision, call.prompt_tokens)
         except (CallerGone, asyncio.CancelledError):
             exchange.gone()
+            await self._relay.charge_prompt(exchange, prompt, operation)
             raise
         finally:
             self._accounts.settle(exchange, reservation, call.prompt_tokens)
