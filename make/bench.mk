@@ -41,6 +41,26 @@ bench-reload: $(STAMP) ## latency and errors while reloading every second
 bench-lists: $(STAMP) ## a deny list and leaked keys of 100,000 entries: request, reload, memory (needs wrk and nginx)
 	@$(BENCH).deny_list $(BENCH_ARGS)
 
+.PHONY: bench-ledger
+bench-ledger: redis-tools ## quotas counted in memory, in slices and in the store, one core (needs wrk and nginx)
+	@$(BENCH).ledger $(BENCH_ARGS)
+
+.PHONY: bench-store-gone
+bench-store-gone: redis-tools ## what requests wait for when the store goes away, in each failure mode (needs nginx)
+	@$(BENCH).store_gone $(BENCH_ARGS)
+
+.PHONY: bench-ledger-memory
+bench-ledger-memory: redis-tools ## 100,000 consumers with three quotas each: Redis, data plane, p99 (needs wrk and nginx)
+	@$(BENCH).ledger_memory $(BENCH_ARGS)
+
+.PHONY: bench-alerts
+bench-alerts: redis-tools ## a soft threshold over six data planes: told once, and how soon (needs nginx)
+	@$(BENCH).alerts $(BENCH_ARGS)
+
+.PHONY: bench-window-edge
+bench-window-edge: redis-tools ## 10,000 requests over the edges of windows, through three data planes (needs nginx)
+	@$(BENCH).window_edge $(BENCH_ARGS)
+
 .PHONY: bench-operator
 bench-operator: cluster-tools ## operator start to first publish at 5,000 and 10,000 objects
 	@$(BENCH).operator_start $(BENCH_ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,16 @@ def write_snapshot(path: Path, size: worlds.Size) -> float:
     return snapshot.seconds
 
 
-def start_gateway(folder: Path, snapshot: Path, *, name: str = "tidegate") -> Gateway:
-    """Start `tidegate-dataplane` on a snapshot (a file, or a mounted directory) and wait until it is ready."""
+def start_gateway(folder: Path, snapshot: Path, *, name: str = "tidegate", more: Sequence[str | Path] = ()) -> Gateway:
+    """Start `tidegate-dataplane` on a snapshot (a file, or a mounted directory) and wait until it is ready.
+
+    `more` flags come last.
+    """
     listen, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     audit = folder / f"{name}-audit.jsonl"
     command: list[str | Path] = [program("tidegate-dataplane"), "--gateway", "default"]
     command += ["--snapshot-dir" if snapshot.is_dir() else "--snapshot-file", snapshot]
-    command += ["--listen", listen, "--admin-listen", admin, "--audit-file", audit]
+    command += ["--listen", listen, "--admin-listen", admin, "--audit-file", audit, *more]
     began = time.monotonic()
     process = ChildProcess(name, pinned(GATEWAY_CORE, command), log=folder / f"{name}.log")
     try:

@@ -36,7 +36,7 @@ class RedisServer:
         self._binary = find_redis()
         self.directory = Path(tempfile.mkdtemp(prefix="tidegate-redis-"))
         self.port = free_port()
-        self._data = self.directory / "data"
+        self.data = self.directory / "data"
         self._durable = durable
         self._more = more
         self._prefix = prefix
@@ -68,14 +68,14 @@ class RedisServer:
         if self.running:
             raise RuntimeError("Redis runs already")
         if not with_data:
-            shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir(exist_ok=True)
+            shutil.rmtree(self.data, ignore_errors=True)
+        self.data.mkdir(exist_ok=True)
         self._process = ChildProcess("redis", [*self._prefix, *self._command()], log=self.directory / "redis.log")
         await self._until_it_answers()
 
     def _command(self) -> list[str | Path]:
         command: list[str | Path] = [self._binary, "--bind", "127.0.0.1", "--port", str(self.port)]
-        command += ["--dir", self._data, "--save", "", "--daemonize", "no"]
+        command += ["--dir", self.data, "--save", "", "--daemonize", "no"]
         if self._durable:
             command += ["--appendonly", "yes", "--appendfsync", "always"]
         return [*command, *self._more]
