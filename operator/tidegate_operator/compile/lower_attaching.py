@@ -7,7 +7,6 @@ from tidegate_operator.compile.attach import Attaching, AttachInputs, Attachment
 from tidegate_operator.compile.forms import Forms
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import AttachingContent, Memo
-from tidegate_operator.compile.parents import gaps_with_children
 from tidegate_operator.compile.resolve import resolve_target_refs
 from tidegate_operator.world import Facts, Kind, ObjectKey
 
@@ -26,7 +25,7 @@ def lower_attaching(
         quotas={key: item.quota for key, item in contents.items() if item.quota is not None},
         unavailable={
             key: Attaching(key.namespace, refs, Unavailable(kind=key.kind.value, key=f"{key.namespace}/{key.name}"))
-            for key, refs in gaps_with_children(forms).items()
+            for key, refs in forms.gaps.items()
         },
     )
     if memo.attachments is None or memo.attachments.inputs != inputs:

@@ -69,13 +69,15 @@ def _check_parent(key: ObjectKey, forms: Forms, world: World, problems: Problems
     parent = parent_of(key, forms.quotas)
     if parent is None or parent in forms.quotas:
         return
+    # A data plane closes routes whose quotas it does not have, parents included.
     if parent in forms.gaps:
-        fault = "is not valid, so routes of this quota answer 503: see its status"
+        fault, advice = "is not valid", "see its status"
     elif parent in world.resources:
-        fault = "does not take effect in this cluster, so its limits do not apply here"
+        fault, advice = "does not take effect in this cluster", "give both the same spec.placement"
     else:
-        fault = "does not exist, so its limits do not apply: create it, or correct the name"
-    problems.add("spec.parent", f"Quota {parent.namespace}/{parent.name} {fault}", Reason.PARENT_NOT_FOUND)
+        fault, advice = "does not exist", "create it, or correct the name"
+    message = f"Quota {parent.namespace}/{parent.name} {fault}, so routes of this quota answer 503: {advice}"
+    problems.add("spec.parent", message, Reason.PARENT_NOT_FOUND)
 
 
 def _with_secret(content: QuotaEntry, secrets: Secrets, problems: Problems, out: Lowered) -> QuotaEntry:

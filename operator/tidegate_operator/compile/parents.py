@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from tidegate_dataplane.snapshot.entries import QuotaEntry, TargetRef
-from tidegate_operator.compile.forms import Forms
+from tidegate_dataplane.snapshot.entries import QuotaEntry
 from tidegate_operator.world import Kind, ObjectKey
 
 Quotas = Mapping[ObjectKey, QuotaEntry]
@@ -25,16 +24,3 @@ def ancestors(key: ObjectKey, quotas: Quotas) -> Iterator[ObjectKey]:
         yield parent
         seen.add(parent)
         parent = parent_of(parent, quotas)
-
-
-def gaps_with_children(forms: Forms) -> Mapping[ObjectKey, tuple[TargetRef, ...]]:
-    """The gaps, each also where the children of a quota that was never valid are attached: they must not be served
-    without the larger limit."""
-    if not any(key.kind is Kind.QUOTA for key in forms.gaps):
-        return forms.gaps
-    gaps = dict(forms.gaps)
-    for key, entry in forms.quotas.items():
-        for ancestor in ancestors(key, forms.quotas):
-            if ancestor in gaps:
-                gaps[ancestor] = tuple(dict.fromkeys((*gaps[ancestor], *entry.target_refs)))
-    return gaps
