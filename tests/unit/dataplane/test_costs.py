@@ -1,0 +1,93 @@
+"""What calls cost, as the audit log and the metrics of a real data plane tell it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from dataplane.factory import KEY, bundle_of, http_backend, mock_backend, route, shard, target
+from dataplane.planes import running
+from dataplane.raw_http import admin, chat, exchange, request
+from dataplane.upstream import answer, completion, upstream
+from tidegate_dataplane.snapshot.entries import BackendEntry, PriceEntry, PriceTable, Provider, Shard
+
+PRICE = PriceEntry(input=150_000, output=600_000, cached_input=75_000)
+TABLE = PriceTable(provider=Provider.OPEN_AI, hash="0123456789abcdef" * 4, models={"gpt-4o-mini": PRICE})
+
+
+def world(backend: BackendEntry, *, model: str = "gpt-4o-mini") -> Shard:
+    made = shard(backends=[backend], routes=[route(targets=(target(backend.source.name, model=model),))])
+    return replace(made, prices=(TABLE,))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Those of requests."""
+    return [line for line in map(json.loads, path.read_text().splitlines()) if "event" not in line]
+
+
+async def told(made: Shard, log: Path, *, calls: int = 1) -> tuple[dict[str, Any], list[str]]:
+    """The last audit line, and the samples of the metrics."""
+    async with running(bundle_of(made), audit=log) as plane:
+        for _ in range(calls):
+            await exchange(plane, request(chat(), key=KEY))
+        samples = (await admin(plane, "/metrics")).text.splitlines()
+    return lines(log)[-1], samples
+
+
+async def test_a_served_call_has_the_tables_price(tmp_path: Path) -> None:
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        line, samples = await told(world(http_backend("one", provider.url)), tmp_path / "audit.jsonl", calls=2)
+    assert (line["cost"], line["priceSource"], line["priceTable"]) == (210, "Table", "0123456789abcdef")
+    assert (line["team"], line["tier"]) == ("search", "premium")
+    assert 'tidegate_cost_microdollars_total{backend="team-a/one",route="team-a/chat",source="Table"} 420.0' in samples
+
+
+async def test_a_backends_own_price_holds_instead(tmp_path: Path) -> None:
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        own = replace(http_backend("one", provider.url), prices={"gpt-4o-mini": PriceEntry(request=1)})
+        line, _ = await told(world(own), tmp_path / "audit.jsonl")
+    assert (line["cost"], line["priceSource"]) == (1, "Override")
+    assert len(line["priceTable"]) == 16
+    assert line["priceTable"] != "0123456789abcdef"
+
+
+async def test_an_unknown_price_is_told_and_counted_and_never_nothing(tmp_path: Path) -> None:
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        line, samples = await told(world(http_backend("one", provider.url), model="llama"), tmp_path / "audit.jsonl")
+    assert line["priceSource"] == "Unknown"
+    assert "cost" not in line
+    assert 'tidegate_unpriced_requests_total{backend="team-a/one",route="team-a/chat"} 1.0' in samples
+    assert not any(sample.startswith("tidegate_cost_microdollars_total{") for sample in samples)
+
+
+async def test_what_costs_nothing_is_said_to_cost_nothing(tmp_path: Path) -> None:
+    free = replace(mock_backend(), prices={"chat-fast": PriceEntry()})
+    line, _ = await told(world(free, model=""), tmp_path / "audit.jsonl")
+    assert (line["cost"], line["priceSource"]) == (0, "Override")
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_call_that_no_provider_did_has_no_cost(tmp_path: Path, status: int) -> None:
+    async with upstream(answer({"error": {"message": "no"}}, status=status)) as provider:
+        line, _ = await told(world(http_backend("one", provider.url)), tmp_path / "audit.jsonl")
+    assert not {"cost", "priceSource", "priceTable"} & line.keys()
+
+
+async def test_a_changed_price_holds_from_the_reload_on(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        made = world(http_backend("one", provider.url))
+        dearer = replace(TABLE, hash="f" * 64, models={"gpt-4o-mini": PriceEntry(input=300_000, output=1_200_000)})
+        async with running(bundle_of(made), audit=log) as plane:
+            await exchange(plane, request(chat(), key=KEY))
+            await plane.reloader.offer(bundle_of(replace(made, prices=(dearer,)), revision=2))
+            await exchange(plane, request(chat(), key=KEY))
+            await plane.reloader.offer(bundle_of(replace(made, prices=()), revision=3))
+            await exchange(plane, request(chat(), key=KEY))
+    assert [(line.get("cost"), line.get("priceTable")) for line in lines(log)] == [
+        (210, "0123456789abcdef"),
+        (420, "f" * 16),
+        (None, None),
+    ]
