@@ -18,17 +18,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
 from bench import worlds
+from bench.burst import Seen, burst
 from bench.figures import Goal, report, table
-from bench.gateway import json_headers
-from bench.keepalive import answer_length, answer_status, request_bytes
 from bench.nginx import start_upstream
 from bench.programs import require_programs
-from bench.wrk import Call
 from ledger_chaos import world
 from ledger_chaos.fleet import Fleet
 from redis_parts.redis_server import RedisServer
@@ -39,7 +36,6 @@ BURST = 100
 RATE = 200
 _SLIDING_SECONDS = 2
 _CONNECTIONS = 24
-_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,6 @@ class Shape:
     rate_limits: Sequence[worlds.Manifest] = ()
     calendar_seconds: int = 0
     sliding_seconds: int = 0
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One request: sent and answered (seconds since the epoch), and the status."""
-
-    sent: float
-    answered: float
-    status: int
 
 
 @dataclass(frozen=True)
@@ -139,7 +126,7 @@ async def _measure(name: str, shape: Shape, planes: int, requests: int) -> Outco
         async with redis, Fleet(manifests, count=planes, store=redis.url) as fleet:
             await _wait_for_edge(shape)
             began = time.time()
-            seen = await _burst(fleet, body, requests)
+            seen = await burst(fleet.ports, body=body, key=world.KEY, requests=requests, connections=_CONNECTIONS)
             return _judge(name, shape, began, seen)
 
 
@@ -147,34 +134,6 @@ async def _wait_for_edge(shape: Shape) -> None:
     """Until a second and a half before the next minute; other windows have edges all the time."""
     if shape.calendar_seconds == 60:
         await asyncio.sleep((58.5 - time.time() % 60) % 60)
-
-
-async def _burst(fleet: Fleet, body: Path, requests: int) -> list[Seen]:
-    """As many requests as can be, over keep-alive connections to all planes."""
-    left = iter(range(requests))
-    seen: list[Seen] = []
-    calls = [
-        (port, request_bytes(Call(f"http://127.0.0.1:{port}{worlds.PATH}", body, json_headers(world.KEY))))
-        for port in fleet.ports
-    ]
-    tasks = [_ask(*calls[number % len(calls)], left, seen) for number in range(_CONNECTIONS)]
-    await asyncio.gather(*tasks)
-    return seen
-
-
-async def _ask(port: int, request: bytes, left: Any, seen: list[Seen]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        async with asyncio.timeout(_TIMEOUT):
-            for _ in left:
-                sent = time.time()
-                writer.write(request)
-                data = bytearray(await reader.readuntil(b"\r\n\r\n"))
-                length = answer_length(data) or 0
-                await reader.readexactly(length - len(data))
-                seen.append(Seen(sent, time.time(), answer_status(data)))
-    finally:
-        writer.close()
 
 
 def _judge(name: str, shape: Shape, began: float, seen: list[Seen]) -> Outcome:
