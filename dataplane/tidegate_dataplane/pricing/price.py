@@ -74,27 +74,45 @@ def cost(price: Price, usage: Usage) -> int:
         if usage.input > above:
             rates = tier
             break
-    special = usage.cached + usage.cache_write + usage.input_audio + usage.input_image
+    cached, written, audio, image = usage.cached, usage.cache_write, usage.input_audio, usage.input_image
     total = price.request
-    if special:
-        total += usage.cached * rates.cached + usage.cache_write * rates.cache_write
-        total += usage.input_audio * rates.input_audio + usage.input_image * rates.input_image
-    # A provider may report parts that add up to more than the whole; what it named has its price, and no less.
-    if usage.input > special:
-        total += (usage.input - special) * rates.input
-    special = usage.reasoning + usage.output_audio + usage.output_image
-    if special:
-        total += usage.reasoning * rates.reasoning
-        total += usage.output_audio * rates.output_audio + usage.output_image * rates.output_image
-    if usage.output > special:
-        total += (usage.output - special) * rates.output
+    if (left := usage.input - cached - written - audio - image) >= 0:
+        total += left * rates.input
+        if cached or written or audio or image:
+            total += cached * rates.cached + written * rates.cache_write
+            total += audio * rates.input_audio + image * rates.input_image
+    else:
+        parts = ((cached, rates.cached), (written, rates.cache_write))
+        total += _dearest(usage.input, *parts, (audio, rates.input_audio), (image, rates.input_image))
+    thought, audio, image = usage.reasoning, usage.output_audio, usage.output_image
+    if (left := usage.output - thought - audio - image) >= 0:
+        total += left * rates.output
+        if thought or audio or image:
+            total += thought * rates.reasoning + audio * rates.output_audio + image * rates.output_image
+    else:
+        parts = ((thought, rates.reasoning), (audio, rates.output_audio))
+        total += _dearest(usage.output, *parts, (image, rates.output_image))
     if usage.images:
         total += usage.images * price.image
     return -(-total // PICO)
 
 
+def _dearest(whole: int, *parts: tuple[int, int]) -> int:
+    """Pico-dollars of the dearest tokens of overlapping parts (tokens, rate), such as audio from the cache, that come
+    to more than the whole."""
+    total = 0
+    for tokens, rate in sorted(parts, key=_rate_of, reverse=True):
+        total += min(tokens, whole) * rate
+        whole -= min(tokens, whole)
+    return total
+
+
+def _rate_of(part: tuple[int, int]) -> int:
+    return part[1]
+
+
 def bound(price: Price, input_tokens: int, max_output_tokens: int, images: int = 0) -> int:
-    """Micro-dollars that no call costs more than with so many tokens at most, whatever kinds of tokens they are."""
+    """Micro-dollars that no call with so many tokens at most costs more than, whatever kinds of tokens they are."""
     rates = price.rates
     input, output = rates.dearest_input, rates.dearest_output
     for above, tier in price.tiers:

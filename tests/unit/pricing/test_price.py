@@ -56,8 +56,10 @@ def test_a_call_costs(price: PriceEntry, usage: Usage, micro: int) -> None:
     assert cents(price, usage) == micro
 
 
-def test_parts_that_exceed_the_whole_are_charged_as_they_were_named() -> None:
-    assert cents(MINI, Usage(100, 0, cached=1_000_000)) == 75_000
+def test_parts_that_overlap_never_cost_more_than_the_whole_at_the_dearest_price() -> None:
+    assert cents(MINI, Usage(100, 0, cached=1_000_000)) == 8
+    audio = PriceEntry(input=1_000_000, cached_input=500_000, input_audio=40_000_000)
+    assert cents(audio, Usage(100, 0, cached=80, input_audio=60)) == 60 * 40 + 40 // 2
 
 
 amounts = st.integers(0, 10**12)
@@ -97,8 +99,8 @@ def test_no_call_costs_more_than_its_bound(
 ) -> None:
     price = lower_price(entry, PriceSource.OVERRIDE)
     usage = Usage(
-        sum(of_input),
-        sum(of_output),
+        max(of_input),
+        max(of_output),
         cached=of_input[0],
         cache_write=of_input[1],
         input_audio=of_input[2],
