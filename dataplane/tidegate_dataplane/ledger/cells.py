@@ -7,8 +7,10 @@ stamp; `correct` changes what was taken under a stamp (a settlement, a release, 
 What is taken counts in the window in which its call came. When that is over, giving back changes nothing, and what is
 used beyond what was taken counts in the present one, for nothing that is used goes uncounted.
 
-All figures are integers, times too, in nanoseconds: nothing drifts. A clock that is put back gives nothing away: until
-it has caught up, time stands still.
+All figures are integers, times too, in nanoseconds: nothing drifts. A clock that is put back gives nothing away: time
+stands still until it has caught up, and a calendar window is never opened twice. Buckets and sliding windows, which
+measure how much time has passed and not what time it is, do not wait for a clock that was put back far: they go on
+counting from where they were.
 """
 
 from math import ceil, inf
@@ -19,6 +21,8 @@ from tidegate_dataplane.ledger.demand import Demand, Window
 
 SLOTS: Final = 60
 _SECOND: Final = 1_000_000_000
+# What is further back than this is a clock that was put back, and no call that was a little late.
+_LATE: Final = _SECOND
 # Nobody knows when a call under way will end: those who find no slot ask again after so many seconds.
 _ASK_AGAIN: Final = 1.0
 
@@ -49,10 +53,11 @@ class BucketCell:
     """A token bucket as the generic cell rate algorithm keeps it (GCRA, ITU-T I.371): by the time at which it will be
     full, `full_at`. The stamp of a take is that time, right after it."""
 
-    __slots__ = ("at", "full_at", "interval", "rate", "void")
+    __slots__ = ("at", "behind", "full_at", "interval", "rate", "void")
 
     def __init__(self, rate: float) -> None:
         self.at = 0
+        self.behind = 0  # how far the clock was put back so far
         self.full_at = 0
         self.rate = rate
         self.interval = nanoseconds_per_token(rate)
@@ -66,10 +71,12 @@ class BucketCell:
         return self.full_at - at <= (demand.amount - amount) * self.interval
 
     def _advance(self, now: float) -> int:
-        at = int(now * _SECOND)
+        at = int(now * _SECOND) + self.behind
         if at > self.at:
             self.at = at
         else:
+            if at < self.at - _LATE:
+                self.behind += self.at - at
             at = self.at
         if self.full_at < at:
             self.full_at = at
@@ -100,12 +107,12 @@ class BucketCell:
         return -((self.at - self.full_at) // self.interval)
 
     def reset_at(self, now: float) -> float:
-        return max(now, self.full_at / _SECOND)
+        return max(now, (self.full_at - self.behind) / _SECOND)
 
     def retry_after(self, demand: Demand, amount: int, now: float) -> float:
         if amount > demand.amount:
             return inf
-        fits_at = self.full_at - (demand.amount - amount) * self.interval
+        fits_at = self.full_at - self.behind - (demand.amount - amount) * self.interval
         return max(0, fits_at - int(now * _SECOND)) / _SECOND
 
     def idle(self, now: float) -> bool:
@@ -206,12 +213,13 @@ class SlidingCell:
     begins, ever holds more than the amount.
     """
 
-    __slots__ = ("amount", "slot", "slots", "width")
+    __slots__ = ("amount", "behind", "slot", "slots", "width")
 
     def __init__(self, seconds: float) -> None:
         self.width = slot_nanoseconds(seconds)
         self.slots: dict[int, int] = {}  # in the order of time
         self.slot = 0
+        self.behind = 0  # how many slots the clock was put back so far
         self.amount = 0
 
     def fits(self, demand: Demand, amount: int, now: float) -> bool:
@@ -219,7 +227,7 @@ class SlidingCell:
         return self.amount + amount <= demand.amount
 
     def _advance(self, now: float) -> None:
-        slot = int(now * _SECOND) // self.width
+        slot = int(now * _SECOND) // self.width + self.behind
         if slot > self.slot:
             self.slot = slot
             slots = self.slots
@@ -229,6 +237,9 @@ class SlidingCell:
                 if first >= oldest:
                     return
                 self.amount -= slots.pop(first)
+        elif slot < self.slot - 1 - _LATE // self.width:
+            # To the slot before, for this one may have only just begun, and the clock's may be about to end.
+            self.behind += self.slot - 1 - slot
 
     def take(self, amount: int) -> float:
         slot = self.slot
@@ -251,7 +262,7 @@ class SlidingCell:
         return self._gone_at(next(reversed(self.slots))) / _SECOND if self.slots else now
 
     def _gone_at(self, slot: int) -> int:
-        return (slot + SLOTS + 1) * self.width
+        return (slot - self.behind + SLOTS + 1) * self.width
 
     def retry_after(self, demand: Demand, amount: int, now: float) -> float:
         if amount > demand.amount:
