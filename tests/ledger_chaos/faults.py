@@ -1,4 +1,4 @@
-"""What goes wrong in a run, and when: drawn from the seed, each kind at least once.
+"""What goes wrong in a run, and when: drawn from the seed, each kind once where there is time for all.
 
 Faults of the store come one after another, each healed before the next; planes are killed in between and meanwhile.
 """
@@ -22,13 +22,17 @@ Step = Callable[[], Awaitable[None]]
 
 @dataclass
 class Weather:
-    """Makes the faults. `log` tells what happened: seconds from the start, and what."""
+    """Makes the faults: `kills` of planes, and so many kinds of faults of the store (0: all).
+
+    `log` tells what happened: seconds from the start, and what.
+    """
 
     chance: Random
     fleet: Fleet
     redis: RedisServer
     proxy: Proxy
     kills: int
+    kinds: int = 0
     log: list[tuple[float, str]] = field(default_factory=list)
     _began: float = 0.0
 
@@ -50,6 +54,7 @@ class Weather:
             self._restart_older,
         ]
         self.chance.shuffle(faults)
+        faults = faults[: self.kinds or None]
         for fault in faults:
             await asyncio.sleep(self.chance.uniform(0.3, 0.6) * seconds / len(faults))
             self._note(fault.__name__.removeprefix("_").replace("_", " "))

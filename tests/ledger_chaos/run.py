@@ -30,13 +30,15 @@ _TOKENS_A_SECOND = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to be. `seconds` is how long faults go on; the callers go on until nothing is left."""
+    """What a run is to be. `seconds` is about how long faults go on; the callers go on until nothing is left. `kinds` is
+    how many kinds of faults of the store there are (0: all)."""
 
     accuracy: str
     seed: int
     planes: int = 6
     callers: int = 64
     kills: int = 4
+    kinds: int = 0
     seconds: float = 14.0
     tokens: int = world.TOKENS
     dollars: int = world.DOLLARS
@@ -80,7 +82,7 @@ async def run(plan: Plan) -> Result:
         proxy = await toxiproxy.proxy("redis", redis.address)
         manifests = world.manifests(provider.url, accuracy=plan.accuracy, tokens=plan.tokens, dollars=plan.dollars)
         async with Fleet(manifests, count=plan.planes, store=f"redis://{proxy.address}/0") as fleet:
-            weather = Weather(chance, fleet, redis, proxy, plan.kills)
+            weather = Weather(chance, fleet, redis, proxy, plan.kills, plan.kinds)
             callers = Callers(plan.seed, plan.callers, fleet.ports, world.KEY, world.MODEL)
             async with _watching(redis, result) as view:
                 asking = asyncio.create_task(callers.run())

@@ -1,16 +1,17 @@
 """What the ledger holds, read past everything that counts: the store's own keys, and the files of the journals.
 
 The store keeps a counter of a calendar window as one string, MessagePack of {slot, pressed, (index, generation, used,
-held, spare)...}, and who has which index in a hash of (index, ...) by owner; see store/ledger.lua. A run has two
-counters: of tokens, and of micro-dollars, of which there are always more.
+held, spare)...}, under 16 bytes after the gateway's prefix, and who has which index in a hash of (index, ...) by owner
+in hex; see store/ledger.lua. A run has two counters: of tokens, and of micro-dollars, of which there are always more.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -18,14 +19,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ledger_chaos.fleet import Fleet
+from ledger_chaos.fleet import GATEWAY, Fleet
 from redis_parts.redis_server import RedisServer
 from tidegate_dataplane.ledger.journal import _HEADER as HEADER
 from tidegate_dataplane.ledger.journal import _OWNER as OWNER
 from tidegate_dataplane.ledger.journal import _ROWS as ROWS
 from tidegate_dataplane.ledger.journal import COLUMNS, HELD, HIGH, LOW, STATE, USED
-from tidegate_dataplane.store.protocol import OWNER_BYTES
+from tidegate_dataplane.store.protocol import KEY_BYTES, OWNER_BYTES
 
+_PREFIX = f"tidegate:{{{GATEWAY}}}:".encode()
 _ENTRY = 5
 _HEAD = 2
 
@@ -74,33 +76,24 @@ class LedgerView:
             return None
 
     async def _look(self) -> Figures:
-        keys = [key async for key in self._client.scan_iter(count=100, _type="string")]
-        hashes = [key async for key in self._client.scan_iter(count=100, _type="hash")]
+        keys = [key async for key in self._client.scan_iter(count=100) if len(key) == len(_PREFIX) + KEY_BYTES]
         values = await self._client.mget(keys) if keys else []
-        names: dict[int, bytes] = {}
-        for key in hashes:
-            found = await self._client.hgetall(key)
-            for owner, row in found.items():
-                if isinstance(owner, bytes) and isinstance(row, bytes) and len(owner) == OWNER_BYTES:
-                    names[msgspec.msgpack.decode(row)[0]] = owner
-        counters = [
-            decoded for value in values if isinstance(value, bytes) and (decoded := _counter(value)) is not None
-        ]
-        return _figures([_sums(entries, names) for entries in counters])
+        rows = await self._client.hgetall((_PREFIX + b"owners").decode())
+        names = {msgspec.msgpack.decode(row)[0]: bytes.fromhex(owner.decode()) for owner, row in _bytes(rows)}
+        return _figures([_sums(_entries(value), names) for value in values if isinstance(value, bytes)])
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
-def _counter(value: bytes) -> list[int] | None:
-    """The entries of a counter; None for what is none."""
-    try:
-        found = msgspec.msgpack.decode(value)
-    except msgspec.DecodeError:
-        return None
-    if not isinstance(found, list) or (len(found) - _HEAD) % _ENTRY:
-        return None
-    return [int(number) for number in found[_HEAD:]]
+def _bytes(found: Mapping[Any, Any]) -> Iterator[tuple[bytes, bytes]]:
+    """What a client that decodes nothing returns, in types."""
+    for key, value in found.items():
+        yield bytes(key), bytes(value)
+
+
+def _entries(value: bytes) -> list[int]:
+    return [int(number) for number in msgspec.msgpack.decode(value)[_HEAD:]]
 
 
 def _sums(entries: list[int], names: dict[int, bytes]) -> _Sums:
