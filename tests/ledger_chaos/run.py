@@ -30,8 +30,10 @@ _TOKENS_A_SECOND = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to be. `seconds` is about how long faults go on; the callers go on until nothing is left. `kinds` is
-    how many kinds of faults of the store there are (0: all)."""
+    """What a run is to be. `seconds` is about how long faults go on; the callers go on until nothing is left.
+
+    `kinds` is how many kinds of faults of the store there are (0: all).
+    """
 
     accuracy: str
     seed: int
