@@ -11,8 +11,9 @@ from socket import gethostname
 import uvloop
 
 from tidegate_dataplane.plane import DataPlane
-from tidegate_dataplane.settings import Address, ApiAccess, AuditOptions, Limits, Settings, WhenFull
+from tidegate_dataplane.settings import Address, ApiAccess, AuditOptions, Limits, Pressure, Settings, WhenFull
 from tidegate_dataplane.source.api_access import ApiAccessError, from_kubeconfig, in_cluster
+from tidegate_dataplane.store.flags import add_store_flags, read_store
 from tidegate_dataplane.transport.flags import add_transport_flags, read_proxies, read_tls
 
 # A pod serves its network; on a workstation, --listen says otherwise.
@@ -74,11 +75,17 @@ def read_settings(options: argparse.Namespace) -> Settings:
         drain_delay=options.drain_delay,
         grace=options.grace,
         limits=Limits(body_bytes=options.max_body_bytes),
+        pressure=Pressure(
+            calls_per_turn=options.calls_per_turn,
+            backend_queue=options.backend_queue,
+            wait_seconds=options.queue_wait,
+        ),
         tls=read_tls(options),
         proxies=read_proxies(options),
         forwarded_certificates=options.trust_client_certificate_header,
         failures_per_address=options.auth_failures_per_address,
         failures_per_prefix=options.auth_failures_per_prefix,
+        store=read_store(options),
     )
 
 
@@ -148,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="largest request body (%(default)s)",
     )
+    _add_pressure_flags(add)
     add_transport_flags(parser)
+    add_store_flags(parser)
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)")
     return parser
 
@@ -181,6 +190,31 @@ def _add_audit_flags(add: Callable[..., object]) -> None:
     add("--audit-host", default=gethostname(), metavar="NAME", help="this machine in audit lines (%(default)s)")
 
 
+def _add_pressure_flags(add: Callable[..., object]) -> None:
+    standard = Pressure()
+    add(
+        "--queue-wait",
+        type=_seconds,
+        default=standard.wait_seconds,
+        metavar="TIME",
+        help="how long a call waits for a busy backend or gateway; Low half, High twice, Critical four times (1s)",
+    )
+    add(
+        "--backend-queue",
+        type=_size,
+        default=standard.backend_queue,
+        metavar="N",
+        help="calls that may wait for each backend with a limit (%(default)s)",
+    )
+    add(
+        "--calls-per-turn",
+        type=_size,
+        default=standard.calls_per_turn,
+        metavar="N",
+        help="calls that begin in one turn of the event loop, fairly chosen (%(default)s)",
+    )
+
+
 def _address(text: str) -> Address:
     try:
         return Address.parse(text)
@@ -198,7 +232,7 @@ def _seconds(text: str) -> float:
 
 def _size(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tidegate_dataplane.authenticate.rate import FAILURES_PER_ADDRESS, FAILURES_PER_PREFIX, Rate
+from tidegate_dataplane.store.settings import StoreSettings
 from tidegate_dataplane.transport.proxies import TrustedProxies
 
 
@@ -133,7 +134,8 @@ class Settings:
     """Everything `tidegate-dataplane` can be told; see its `--help`. Times in seconds.
 
     `audit` is a file, `-` for standard output, or empty for none. `namespace` is where the operator publishes.
-    With `forwarded_certificates`, the `proxies` pass on callers' certificates in X-Forwarded-Client-Cert.
+    `journal` is where the use of shared limits is kept over restarts; `replicas` is how many data planes there are, 0:
+    as many as the shared store knows. With `forwarded_certificates`, the `proxies` pass on callers' certificates in X-Forwarded-Client-Cert.
     """
 
     gateway: str = "default"
@@ -155,3 +157,6 @@ class Settings:
     forwarded_certificates: bool = False
     failures_per_address: Rate = FAILURES_PER_ADDRESS
     failures_per_prefix: Rate = FAILURES_PER_PREFIX
+    journal: Path | None = None
+    replicas: int = 0
+    store: StoreSettings | None = None
