@@ -12,6 +12,8 @@ from typing import Any
 
 from tidegate_operator.compile.timestamps import format_timestamp
 from tidegate_operator.keys.states import KeyStatus, last_used
+from tidegate_operator.quotas.figures import QuotaFigures
+from tidegate_operator.quotas.status import figures_body, parse_figures
 from tidegate_operator.verdicts import Approval, ApprovalReason, Finding, Reason, Verdict
 
 MAX_MESSAGE = 32_768
@@ -70,7 +72,7 @@ class Condition:
 class ObjectStatus:
     """The status subresource of one object; `served_generation` None means that nothing of it is served.
 
-    `expires` (RFC 3339, "" for never) is of subscriptions alone, `keys` of consumers.
+    `expires` (RFC 3339, "" for never) is of subscriptions alone, `keys` of consumers, `quota` of quotas.
     """
 
     observed_generation: int | None = None
@@ -78,6 +80,7 @@ class ObjectStatus:
     conditions: tuple[Condition, ...] = ()
     expires: str = ""
     keys: tuple[KeyStatus, ...] = ()
+    quota: QuotaFigures | None = None
 
     def condition(self, kind: str) -> Condition | None:
         return next((condition for condition in self.conditions if condition.type == kind), None)
@@ -290,6 +293,7 @@ def parse_status(raw: Mapping[str, Any] | None) -> ObjectStatus:
         conditions=tuple(condition for condition in conditions if condition.type in known),
         expires=str(raw.get("expires") or ""),
         keys=tuple(_parse_key(item) for item in _list(raw.get("keys")) if isinstance(item, Mapping)),
+        quota=parse_figures(raw),
     )
 
 
@@ -312,6 +316,7 @@ def status_body(status: ObjectStatus) -> dict[str, Any]:
         "expires": status.expires or None,
         "keys": [_key_body(key) for key in status.keys] or None,
         "lastUsedTime": last_used(status.keys) or None,
+        **(figures_body(status.quota) if status.quota is not None else {}),
     }
     return {name: value for name, value in body.items() if value is not None}
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidegate_dataplane.settings import Address
+from tidegate_dataplane.snapshot.entries import QuotaEntry
 from tidegate_operator.audit import Auditor
 from tidegate_operator.dealing import Parts, deal
 from tidegate_operator.health import Health
@@ -23,6 +24,9 @@ from tidegate_operator.metrics import Metrics
 from tidegate_operator.outputs import Gateway
 from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, Planes
 from tidegate_operator.publish import Publisher
+from tidegate_operator.quotas.events import QuotaEvents
+from tidegate_operator.quotas.figures import QuotaFigures
+from tidegate_operator.quotas.watch import QuotaWatch
 from tidegate_operator.status import StatusWriter
 from tidegate_operator.store import Store
 from tidegate_operator.streams import Streams
@@ -82,6 +86,7 @@ class _Operator:
             self._store,
             planes=self._planes.reports,
             uses=self._uses_of,
+            figures=self._figures_of,
             now=lambda: datetime.now(UTC),
             may_write=may_write,
             on_change=self._changes.mark,
@@ -89,6 +94,14 @@ class _Operator:
         self._metrics.read_keys(self._status.consumers)
         self._key_uses = KeyUses(
             urls=lambda: self._planes.urls, watched=self._status.knows, on_use=self._status.touched
+        )
+        self._quota_events = QuotaEvents(api, uid_of=self._uid_of)
+        self._quotas = QuotaWatch(
+            urls=lambda: self._planes.urls,
+            leading=lambda: self._status.active,
+            quotas=self._status.quotas,
+            events=self._quota_events,
+            on_change=self._status.touched,
         )
         make: type[Election] | type[Alone] = Election if options.elect else Alone
         self._leadership: Leadership = make(api, gateway, identity=options.identity, on_version=self._watchdog.expect)
@@ -148,6 +161,8 @@ class _Operator:
                     group.create_task(self._report(), name="status"),
                     group.create_task(self._issuer.run(), name="keys"),
                     group.create_task(self._key_uses.run(), name="key uses"),
+                    group.create_task(self._quotas.run(), name="quotas"),
+                    group.create_task(self._quota_events.run(), name="quota events"),
                     group.create_task(self._auditor.run(), name="audit"),
                     group.create_task(self._watch(), name="watch"),
                 ]
@@ -193,6 +208,13 @@ class _Operator:
 
     def _uses_of(self, key: ObjectKey) -> Mapping[str, int]:
         return self._key_uses.of(key)
+
+    def _figures_of(self, key: ObjectKey, entry: QuotaEntry) -> QuotaFigures | None:
+        return self._quotas.of(key, entry)
+
+    def _uid_of(self, key: ObjectKey) -> str:
+        resource = self._store.resource(key) if self._status.knows(key) else None
+        return "" if resource is None else resource.uid
 
     def _planes_changed(self) -> None:
         self._status.planes_changed()

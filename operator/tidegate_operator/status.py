@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from tidegate_dataplane.snapshot.entries import ConsumerEntry
+from tidegate_dataplane.snapshot.entries import ConsumerEntry, QuotaEntry
 from tidegate_operator.compile.compiled import AnyEntry, Compiled
 from tidegate_operator.conditions import (
     NO_STATUS,
@@ -26,6 +26,7 @@ from tidegate_operator.conditions import (
 from tidegate_operator.ingest import CustomObject, seen_object
 from tidegate_operator.keys.states import key_statuses
 from tidegate_operator.kube import API_FAILURES, STATUS_FIELD_MANAGER, Api, ApiError
+from tidegate_operator.quotas.figures import QuotaFigures
 from tidegate_operator.resources import RESOURCES
 from tidegate_operator.rollout import Rollout
 from tidegate_operator.store import Store
@@ -55,19 +56,22 @@ class StatusWriter:
         *,
         planes: Callable[[], tuple[PlaneReport, ...]],
         uses: Callable[[ObjectKey], Mapping[str, int]],
+        figures: Callable[[ObjectKey, QuotaEntry], QuotaFigures | None] = lambda _, __: None,
         now: Callable[[], datetime],
         may_write: asyncio.Event,
         on_change: Callable[[], None],
     ) -> None:
         """`may_write` is set while this operator leads and no publication is under way.
 
-        `uses` tells when the keys of a consumer were last used, by their names, in seconds since the epoch.
-        `on_change` is called when the answer to a write shows that the object has been edited meanwhile.
+        `uses` tells when the keys of a consumer were last used, by their names, in seconds since the epoch; `figures`
+        what is used of a quota, None while that is not known. `on_change` is called when the answer to a write shows
+        that the object has been edited meanwhile.
         """
         self._api = api
         self._store = store
         self._planes = planes
         self._uses = uses
+        self._figures = figures
         self._now = now
         self._may_write = may_write
         self._on_change = on_change
@@ -90,6 +94,11 @@ class StatusWriter:
     def pending(self) -> int:
         """How many objects are still to be looked at."""
         return len(self._queued)
+
+    @property
+    def active(self) -> bool:
+        """Whether this operator leads, and has published."""
+        return bool(self._verdicts)
 
     def reset(self) -> None:
         """Leadership was lost: whoever leads meanwhile may publish and write, so nothing here is known any more."""
@@ -142,6 +151,10 @@ class StatusWriter:
             self._enqueue(self._verdicts)
             return
         self._enqueue(self._rollout.after(min(_low(before) or 0, _low(self._reports) or 0)))
+
+    def quotas(self) -> Iterable[QuotaEntry]:
+        """Those in force."""
+        return (entry for entry in self._consumers.values() if isinstance(entry, QuotaEntry))
 
     def audit(self) -> None:
         """Look at every object again: somebody else may have changed a status."""
@@ -203,6 +216,8 @@ class StatusWriter:
             now=now,
         )
         entry = self._consumers.get(verdict.key)
+        if isinstance(entry, QuotaEntry):
+            return replace(status, quota=self._figures(verdict.key, entry) or previous.quota)
         if not isinstance(entry, ConsumerEntry):
             return status
         keys = key_statuses(entry, self._uses(verdict.key), previous.keys, now.timestamp())

@@ -44,6 +44,10 @@ _GROUPS = dict.fromkeys(("airoutes", "aiconsumers", "aipolicies", "aisubscriptio
         (OPERATOR_ACCOUNT, "create", "aiapprovals", False, False),
         (OPERATOR_ACCOUNT, "patch", "aisubscriptions", False, False),
         (DATA_PLANE_ACCOUNT, "list", "aiapprovals", False, False),
+        (OPERATOR_ACCOUNT, "create", "events", True, True),
+        (OPERATOR_ACCOUNT, "list", "events", False, False),
+        (OPERATOR_ACCOUNT, "delete", "events", False, False),
+        (DATA_PLANE_ACCOUNT, "create", "events", False, False),
         (OPERATOR_ACCOUNT, "list", "pods", False, False),
     ],
 )

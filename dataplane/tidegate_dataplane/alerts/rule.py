@@ -5,7 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from tidegate_dataplane.snapshot.entries import Accuracy, LimitEntry, NotifyEntry, QuotaEntry, WindowEntry
+from tidegate_dataplane.snapshot.entries import Accuracy, LimitEntry, NotifyEntry, QuotaEntry
+from tidegate_dataplane.snapshot.limit_label import limit_label
 
 # No counter gets there: what `note` returns when there is nothing more to tell in a window.
 NEVER: Final = 2**63 - 1
@@ -43,25 +44,6 @@ def alert_rule(entry: QuotaEntry, limit: LimitEntry, counter: str) -> AlertRule 
         shared=entry.accuracy is not Accuracy.LOCAL and entry.share == 100,
         notify=entry.notify,
     )
-
-
-def limit_label(limit: LimitEntry) -> str:
-    """What people call a limit, such as "Tokens per Month", "Cost in 24h" or "Concurrent"."""
-    return f"{limit.unit.value}{_window_label(limit.window)}"
-
-
-def _window_label(window: WindowEntry | None) -> str:
-    if window is None:
-        return ""
-    if window.calendar is not None:
-        return f" per {window.calendar.value}"
-    seconds, rest = divmod(window.sliding_ms, 1000)
-    if rest:
-        return f" in {window.sliding_ms}ms"
-    for size, name in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds % size == 0:
-            return f" in {seconds // size}{name}"
-    return f" in {seconds}s"
 
 
 def threshold(amount: int, percent: int) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate_dataplane.alerts.alert import alert_id, shown_scope
-from tidegate_dataplane.alerts.rule import AlertRule, alert_rule, aligned_window, limit_label, threshold
+from tidegate_dataplane.alerts.rule import AlertRule, alert_rule, aligned_window, threshold
 from tidegate_dataplane.snapshot.entries import (
     Accuracy,
     CalendarPeriod,
@@ -18,6 +18,7 @@ from tidegate_dataplane.snapshot.entries import (
     Unit,
     WindowEntry,
 )
+from tidegate_dataplane.snapshot.limit_label import limit_label
 
 MONTH = WindowEntry(calendar=CalendarPeriod.MONTH)
 
