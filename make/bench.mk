@@ -61,6 +61,10 @@ bench-alerts: redis-tools ## a soft threshold over six data planes: told once, a
 bench-window-edge: redis-tools ## 10,000 requests over the edges of windows, through three data planes (needs nginx)
 	@$(BENCH).window_edge $(BENCH_ARGS)
 
+.PHONY: bench-fairness
+bench-fairness: $(STAMP) ## one consumer at 50 times the rate of ten others, beyond the capacity (needs wrk and nginx)
+	@$(BENCH).fairness $(BENCH_ARGS)
+
 .PHONY: bench-operator
 bench-operator: cluster-tools ## operator start to first publish at 5,000 and 10,000 objects
 	@$(BENCH).operator_start $(BENCH_ARGS)

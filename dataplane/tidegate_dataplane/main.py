@@ -86,6 +86,8 @@ def read_settings(options: argparse.Namespace) -> Settings:
         failures_per_address=options.auth_failures_per_address,
         failures_per_prefix=options.auth_failures_per_prefix,
         store=read_store(options),
+        journal=options.journal,
+        replicas=options.replicas,
     )
 
 
@@ -158,6 +160,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_pressure_flags(add)
     add_transport_flags(parser)
     add_store_flags(parser)
+    add(
+        "--journal",
+        type=Path,
+        metavar="FILE",
+        help="where the use of shared limits is kept, so that a restart forgets nothing; one for each data plane",
+    )
+    add(
+        "--replicas",
+        type=int,
+        default=0,
+        metavar="N",
+        help="among how many data planes limits are divided while the store is away (default: as many as it last saw)",
+    )
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)")
     return parser
 
