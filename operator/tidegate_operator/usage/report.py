@@ -63,12 +63,18 @@ def as_table(tally: Tally) -> str:
     shown = [name for name in total if name in _ALWAYS or total[name] not in (0, "0.000000")]
     heads = [*(name.upper() for name in tally.by), *(_HEADS.get(name, name.upper()) for name in shown)]
     rows = [
-        [*(printable(value) or "-" for value in group), *_cells(figures(sums), shown)]
+        [*(printable(value) or "-" for value in group), *_cells(_shown(sums), shown)]
         for group, sums in sorted(tally.groups.items())
     ]
     if tally.by:
-        rows.append(["total", *[""] * (len(tally.by) - 1), *_cells(total, shown)])
-    return _aligned(heads, rows or [_cells(total, shown)], left=len(tally.by))
+        rows.append(["total", *[""] * (len(tally.by) - 1), *_cells(_shown(tally.total), shown)])
+    return _aligned(heads, rows or [_cells(_shown(tally.total), shown)], left=len(tally.by))
+
+
+def _shown(sums: Sums) -> dict[str, int | str]:
+    """Nobody should read a price that is not known as nothing."""
+    found = figures(sums)
+    return {**found, "costUsd": "unknown"} if sums.unpriced and not sums.cost else found
 
 
 def _cells(figures: Mapping[str, int | str], shown: Sequence[str]) -> list[str]:
