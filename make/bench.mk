@@ -72,3 +72,7 @@ bench-operator: cluster-tools ## operator start to first publish at 5,000 and 10
 .PHONY: bench-peers
 bench-peers: $(STAMP) ## beside LiteLLM and Portkey, installed outside the checkout (needs node and npm)
 	@$(BENCH).peers.throughput $(BENCH_ARGS)
+
+.PHONY: bench-cells
+bench-cells: $(STAMP) ## microseconds and bytes of one counter of each sort (BENCH_ARGS="--against HEAD~5": beside another revision)
+	@$(BENCH).cells $(BENCH_ARGS)

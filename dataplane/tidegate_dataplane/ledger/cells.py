@@ -13,6 +13,7 @@ measure how much time has passed and not what time it is, do not wait for a cloc
 counting from where they were.
 """
 
+from functools import lru_cache
 from math import ceil, inf
 from typing import Final, Protocol
 
@@ -27,6 +28,7 @@ _LATE: Final = _SECOND
 _ASK_AGAIN: Final = 1.0
 
 
+@lru_cache(maxsize=4096)  # one number for all the buckets of a limit: less to work out, and less memory
 def nanoseconds_per_token(rate: float) -> int:
     """The time in which a bucket of `rate` tokens a second gets one back, rounded up; at least 1."""
     return max(1, ceil(_SECOND / rate - 1e-6))  # the quotient of floats may lie a hair above a whole number
@@ -64,30 +66,26 @@ class BucketCell:
         self.void = 0  # stamps up to this one speak of another rate
 
     def fits(self, demand: Demand, amount: int, now: float) -> bool:
-        rate = demand.terms.rate
-        if rate != self.rate:
-            self._change(rate, now)
-        at = self._advance(now)
-        return self.full_at - at <= (demand.amount - amount) * self.interval
-
-    def _advance(self, now: float) -> int:
         at = int(now * _SECOND) + self.behind
-        if at > self.at:
-            self.at = at
-        else:
-            if at < self.at - _LATE:
-                self.behind += self.at - at
-            at = self.at
+        if at <= self.at:
+            at = self._wait(at)
+        self.at = at
         if self.full_at < at:
             self.full_at = at
-        return at
+        if demand.terms.rate != self.rate:
+            self._change(demand.terms.rate)
+        return self.full_at - at <= (demand.amount - amount) * self.interval
 
-    def _change(self, rate: float, now: float) -> None:
+    def _wait(self, at: int) -> int:
+        if at < self.at - _LATE:
+            self.behind += self.at - at
+        return self.at
+
+    def _change(self, rate: float) -> None:
         """Tokens that are out stay out, and flow back at the new rate."""
-        at = self._advance(now)
         interval = nanoseconds_per_token(rate)
         self.void = max(self.void, self.full_at)
-        self.full_at = at - (at - self.full_at) * interval // self.interval
+        self.full_at = self.at - (self.at - self.full_at) * interval // self.interval
         self.rate, self.interval = rate, interval
 
     def take(self, amount: int) -> float:
@@ -116,7 +114,7 @@ class BucketCell:
         return max(0, fits_at - int(now * _SECOND)) / _SECOND
 
     def idle(self, now: float) -> bool:
-        return self.full_at <= self._advance(now)
+        return self.full_at <= max(self.at, int(now * _SECOND) + self.behind)
 
 
 class GaugeCell:
@@ -217,17 +215,18 @@ class SlidingCell:
 
     def __init__(self, seconds: float) -> None:
         self.width = slot_nanoseconds(seconds)
-        self.slots: dict[int, int] = {}  # in the order of time
+        self.slots: dict[float, int] = {}  # in the order of time
         self.slot = 0
         self.behind = 0  # how many slots the clock was put back so far
         self.amount = 0
 
     def fits(self, demand: Demand, amount: int, now: float) -> bool:
-        self._advance(now)
+        slot = int(now * _SECOND) // self.width + self.behind
+        if slot != self.slot:
+            self._advance(slot)
         return self.amount + amount <= demand.amount
 
-    def _advance(self, now: float) -> None:
-        slot = int(now * _SECOND) // self.width + self.behind
+    def _advance(self, slot: int) -> None:
         if slot > self.slot:
             self.slot = slot
             slots = self.slots
@@ -243,17 +242,21 @@ class SlidingCell:
 
     def take(self, amount: int) -> float:
         slot = self.slot
-        self.slots[slot] = self.slots.get(slot, 0) + amount
+        try:
+            self.slots[slot] += amount
+        except KeyError:
+            self.slots[slot] = amount
         self.amount += amount
         return slot
 
     def correct(self, stamp: float, difference: int) -> None:
-        slot = int(stamp)
-        if slot in self.slots:
-            self.slots[slot] += difference
+        try:
+            self.slots[stamp] += difference
+        except KeyError:
+            if difference > 0:
+                self.take(difference)
+        else:
             self.amount += difference
-        elif difference > 0:
-            self.take(difference)
 
     def used(self) -> int:
         return self.amount
@@ -261,8 +264,8 @@ class SlidingCell:
     def reset_at(self, now: float) -> float:
         return self._gone_at(next(reversed(self.slots))) / _SECOND if self.slots else now
 
-    def _gone_at(self, slot: int) -> int:
-        return (slot - self.behind + SLOTS + 1) * self.width
+    def _gone_at(self, slot: float) -> int:
+        return (int(slot) - self.behind + SLOTS + 1) * self.width
 
     def retry_after(self, demand: Demand, amount: int, now: float) -> float:
         if amount > demand.amount:
@@ -275,5 +278,5 @@ class SlidingCell:
         return 0.0
 
     def idle(self, now: float) -> bool:
-        self._advance(now)
+        self._advance(int(now * _SECOND) // self.width + self.behind)
         return not self.slots
