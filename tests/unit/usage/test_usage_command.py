@@ -203,6 +203,17 @@ def test_tokens_that_no_provider_reported_and_calls_without_a_price_are_told_apa
     }
 
 
+def test_nobody_reads_a_price_that_is_not_known_as_nothing(tmp_path: Path) -> None:
+    noon = "2026-07-01T12:00:00+00:00"
+    path = log(tmp_path / "audit.jsonl", used(noon, model="x", cost=None), used(noon, model="free", cost=0))
+    code, output, _ = run(path, "--by", "model")
+    assert code == 0
+    told = {line.split()[0]: line.split() for line in output.splitlines()}
+    assert "unknown" in told["x"]
+    assert "unknown" not in told["free"]
+    assert "unknown" in told["total"]
+
+
 def test_dollars_are_exact_where_floats_are_not(tmp_path: Path) -> None:
     noon = "2026-07-01T12:00:00+00:00"
     path = log(tmp_path / "audit.jsonl", *(used(noon, cost=cost) for cost in (9_007_199_254_740_993, 1, 100_000)))
