@@ -50,7 +50,7 @@ local function new_epoch(run)
     end
   end
   for _, each in ipairs(call('HVALS', KEYS[2])) do
-    next = max(next, decode(each) + 0 + 1)
+    next = max(next, decode(each)[1] + 1)
   end
   local generation = old and old[GEN] % 127 + 1 or us % 127 + 1
   state = {us, generation, run, now, now + REBUILD_MS, 0, old and 2 or 0, 0, us, next, 1, 0, us, 0}

@@ -16,7 +16,8 @@ Rules for those who call:
   another would take back what the other was granted. So one `exchange` at a time; a second one is a RuntimeError.
 - Figures are facts and always taken; only what is *needed* is all or nothing in each decision.
 - Within a batch, the figures of a (key, slot) are taken from the first line that mentions it; later ones only need.
-- An answer that never came may have been granted. It is not used: the next batch's `keep` gives it back.
+- An answer that never came may have been granted. It is not used: the next batch that is sent must mention every
+  counter of the unanswered one (in its present slot, zeros and all), and `keep` gives it back.
 - The spare of a slot that is over stays granted until its owner says so with a lower `keep` (for SLIDING, where old
   slots still count; a WINDOW or GAUGE has only one slot).
 - After EpochChanged: stop spending spare, `declare` everything, take the figures it answers, go on.
