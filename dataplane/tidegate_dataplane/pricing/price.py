@@ -44,6 +44,7 @@ class Price(Struct, frozen=True, gc=False):
     """A price ready to be applied. `tiers` are (above, rates), the highest first; `request` and `image` pico-dollars.
 
     `table` are the first 16 hex digits of the hash of what it stands in; with `source` it goes into the audit record.
+    `services` are the prices of other service tiers.
     """
 
     rates: Rates
@@ -52,6 +53,11 @@ class Price(Struct, frozen=True, gc=False):
     image: int
     source: PriceSource
     table: str
+    services: dict[str, "Price"] = {}
+
+    def in_service(self, tier: str) -> "Price":
+        """The price in a service tier; the standard one where no other is known."""
+        return self.services.get(tier, self) if tier and self.services else self
 
 
 def lower_price(entry: PriceEntry, source: PriceSource, table: str = "") -> Price:
@@ -64,6 +70,7 @@ def lower_price(entry: PriceEntry, source: PriceSource, table: str = "") -> Pric
         image=entry.image * PICO,
         source=source,
         table=table,
+        services={name: lower_price(each, source, table) for name, each in entry.services.items()},
     )
 
 

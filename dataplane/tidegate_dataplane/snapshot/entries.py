@@ -283,6 +283,7 @@ class PriceEntry(Entry, frozen=True):
     """What a model costs: micro-dollars for a million tokens; `image` and `request` micro-dollars each.
 
     None: `reasoning`, `output_audio` and `output_image` as `output`, the others as `input`. `long_context` rises.
+    `services` are the prices of other service tiers than the standard one, such as priority, by their name.
     """
 
     input: int = 0
@@ -297,6 +298,7 @@ class PriceEntry(Entry, frozen=True):
     image: int = 0
     request: int = 0
     long_context: tuple[LongContextEntry, ...] = ()
+    services: dict[str, "PriceEntry"] = {}
 
 
 class PriceTable(Entry, frozen=True):

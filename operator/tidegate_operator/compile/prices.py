@@ -23,8 +23,10 @@ from tidegate_dataplane.snapshot.entries import LongContextEntry, PriceEntry, Pr
 if TYPE_CHECKING:
     from genai_prices import types
 
+    Prices = dict[str, Decimal | types.TieredPrices]
+
 _MICRO: Final = 1_000_000
-# Azure sells OpenAI's models at OpenAI's prices where it names none of its own.
+# Azure sells OpenAI's models at OpenAI's prices where it names none of its own, but has service tiers of its own.
 _SELLERS: Final = {Provider.OPEN_AI: ("openai",), Provider.AZURE_OPEN_AI: ("azure", "openai")}
 # What a provider gives away: of any other model without a price, nobody knows what it costs.
 _FREE: Final = frozenset({"moderation"})
@@ -43,7 +45,7 @@ def price_table(provider: Provider) -> PriceTable | None:
     """What the models of a provider cost by default; None where there is no table of them."""
     if provider not in _SELLERS:
         return None
-    models = _flat(_models(_SELLERS[provider]))
+    models = _flat(_models(_SELLERS[provider]), services=provider is Provider.OPEN_AI)
     digest = hashlib.sha256(msgspec.json.encode(models, order="deterministic")).hexdigest()
     return PriceTable(provider=provider, hash=digest, models=models)
 
@@ -55,8 +57,8 @@ def _models(sellers: tuple[str, ...]) -> "list[types.ModelInfo]":
     return [model for seller in sellers for model in by_id[seller].models]
 
 
-def _flat(models: "list[types.ModelInfo]") -> dict[str, PriceEntry]:
-    prices = {id(model): _price(model) for model in models}
+def _flat(models: "list[types.ModelInfo]", *, services: bool) -> dict[str, PriceEntry]:
+    prices = {id(model): _price(model, services=services) for model in models}
     flat: dict[str, PriceEntry] = {}
     for model in models:
         for name in _names(model.match):
@@ -89,10 +91,33 @@ def _names(rule: "types.MatchLogic") -> Iterator[str]:
                 yield found[1].replace("\\.", ".").lower() + "20*"
 
 
-def _price(model: "types.ModelInfo") -> PriceEntry | None:
-    given = {key: value for key, value in vars(_newest(model)).items() if value is not None}
-    if "input_mtok" not in given and "output_mtok" not in given:
-        return PriceEntry() if not given and model.id in _FREE else None
+def _price(model: "types.ModelInfo", *, services: bool) -> PriceEntry | None:
+    standard = _given(_newest(model))
+    if "input_mtok" not in standard and "output_mtok" not in standard:
+        return PriceEntry() if not standard and model.id in _FREE else None
+    base = _entry(standard)
+    if not services:
+        return base
+    others = {tier: _entry({**standard, **given}) for tier, given in _services(model).items()}
+    return msgspec.structs.replace(base, services={tier: each for tier, each in others.items() if each != base})
+
+
+def _given(prices: "types.ModelPrice") -> "Prices":
+    return {key: value for key, value in vars(prices).items() if value is not None}
+
+
+def _services(model: "types.ModelInfo") -> "dict[str, Prices]":
+    """What differs in other service tiers; of several statements of one price, the first holds."""
+    found: dict[str, Prices] = {}
+    for variant in model.price_variants or ():
+        if variant.when.keys() == {"service_tier"}:
+            known = found.setdefault(variant.when["service_tier"], {})
+            for key, value in _given(variant.prices).items():
+                known.setdefault(key, value)
+    return dict(sorted(found.items()))
+
+
+def _entry(given: "Prices") -> PriceEntry:
     base = {key: value if isinstance(value, Decimal) else value.base for key, value in given.items()}
     return PriceEntry(
         input=_micro(base.get("input_mtok")) or 0,
@@ -117,7 +142,7 @@ def _newest(model: "types.ModelInfo") -> "types.ModelPrice":
     return (lasting or model.prices)[-1].prices
 
 
-def _long_context(given: "dict[str, Decimal | types.TieredPrices]") -> tuple[LongContextEntry, ...]:
+def _long_context(given: "Prices") -> tuple[LongContextEntry, ...]:
     tiered = [value for value in given.values() if not isinstance(value, Decimal)]
     return tuple(
         LongContextEntry(

@@ -104,6 +104,34 @@ def test_every_model_costs_what_the_package_says(provider: Provider, name: str) 
         assert cost(price, ours) == (dollars * 1_000_000).to_integral_value(ROUND_CEILING), (ours, dollars)
 
 
+SERVICES = sorted(
+    {
+        (model.id, variant.when["service_tier"])
+        for found in get_snapshot().providers
+        if found.id == "openai"
+        for model in found.models
+        for variant in model.price_variants or ()
+        if variant.when.keys() == {"service_tier"} and model.is_match(model.id)
+    }
+)
+
+
+def test_there_are_service_tiers_to_compare() -> None:
+    assert len(SERVICES) > 60
+
+
+@pytest.mark.parametrize(("name", "tier"), SERVICES)
+def test_a_service_tier_costs_what_the_package_says(name: str, tier: str) -> None:
+    price = Table(table_of(Provider.OPEN_AI)).find(name, "")
+    assert price is not None
+    context = {"service_tier": tier}
+    found = genai_prices.calc_price(types.Usage(), name, provider_id="openai", price_context=context)
+    for ours, theirs in usages(found.model_price):
+        dollars = genai_prices.calc_price(theirs, name, provider_id="openai", price_context=context).total_price
+        exact = (dollars * 1_000_000).to_integral_value(ROUND_CEILING)
+        assert cost(price.in_service(tier), ours) == exact, (ours, dollars)
+
+
 def test_azure_sells_openais_models_at_openais_prices() -> None:
     usage = types.Usage(input_tokens=1000, output_tokens=1000)
     price = Table(table_of(Provider.AZURE_OPEN_AI)).find("gpt-4o-mini", "")
