@@ -32,6 +32,7 @@ class AuditTokens(Struct, frozen=True, gc=False, rename="camel", omit_defaults=T
     input_image: int = 0
     output_image: int = 0
     images: int = 0
+    service: str = ""
 
 
 class AuditTarget(Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ class Usage(Struct, frozen=True, gc=False):
 
     As OpenAI reports them, `cached`, `cache_write`, `input_audio` and `input_image` are parts of `input`, and
     `reasoning`, `output_audio` and `output_image` parts of `output`; none of them is added to those. `images` counts
-    the pictures that were made. `service` is the service tier that the provider says it gave, "" for the standard one.
+    the pictures that were made. `service` is the service tier that the provider says it gave, "" when it says none.
     """
 
     input: int

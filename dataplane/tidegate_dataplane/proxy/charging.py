@@ -1,9 +1,13 @@
 """What a finished call cost, for the accounts: its usage at the price of the target that answered."""
 
+from typing import Final
+
+import msgspec
 from msgspec import Struct
 
 from tidegate_dataplane.pricing.price import Price, PriceSource, cost
 from tidegate_dataplane.proxy.exchange import Exchange
+from tidegate_dataplane.proxy.intake import Prompt
 
 
 class Charge(Struct, frozen=True, gc=False):
@@ -14,7 +18,8 @@ class Charge(Struct, frozen=True, gc=False):
     table: str = ""
 
 
-UNKNOWN = Charge(None, PriceSource.UNKNOWN)
+UNKNOWN: Final = Charge(None, PriceSource.UNKNOWN)
+_decode_name = msgspec.json.Decoder(str).decode
 
 
 def charge_of(exchange: Exchange, default: Price | None = None) -> Charge | None:
@@ -29,4 +34,16 @@ def charge_of(exchange: Exchange, default: Price | None = None) -> Charge | None
     price = exchange.prices.of(target.backend, target.model or ("" if prompt is None else prompt.model)) or default
     if price is None:
         return UNKNOWN
+    if price.services:
+        price = price.in_service(tokens.service or asked_service(prompt))
     return Charge(cost(price, tokens), price.source, price.table)
+
+
+def asked_service(prompt: Prompt | None) -> str:
+    """The service tier that a call asks for; "" when it says none."""
+    if prompt is None or "service_tier" not in prompt.fields:
+        return ""
+    try:
+        return _decode_name(prompt.fields["service_tier"])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""

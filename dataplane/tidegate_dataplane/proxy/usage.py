@@ -9,7 +9,8 @@ Estimates. Input: the bytes of the prompt as JSON, a quarter token each, at leas
 characters a token (OpenAI, "What are tokens and how to count them?"), and JSON's own characters make the estimate err
 upwards. Output that is reserved: what the caller allows, else DEFAULT_OUTPUT_TOKENS.
 
-Source of the members: OpenAI API reference, `usage` of Chat, Completion, Embeddings, Responses and Images.
+Source of the members: OpenAI API reference, `usage` of Chat, Completion, Embeddings, Responses and Images, and
+`service_tier` beside it.
 """
 
 import re
@@ -48,6 +49,7 @@ class EventReport(NamedTuple):
 
 class _Answer(Struct):
     usage: Any = None
+    service_tier: Any = None
 
 
 class _Pictures(Struct):
@@ -56,10 +58,12 @@ class _Pictures(Struct):
 
 class _Event(Struct):
     usage: Any = None
+    service_tier: Any = None
     response: _Answer | None = None  # the last event of a Responses stream
     choices: msgspec.Raw = msgspec.Raw()
 
 
+_LONGEST_NAME: Final = 64
 _NO_CHOICES = re.compile(rb"\s*\[\s*\]\s*").fullmatch
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_pictures = msgspec.json.Decoder(_Pictures).decode
@@ -71,10 +75,10 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def read_usage(body: bytes) -> Report | None:
     """What a whole JSON answer reports; None when it says nothing that can be believed."""
     try:
-        usage = _decode_answer(body).usage
+        found = _decode_answer(body)
     except _UNREADABLE:
         return None
-    return _report(usage)
+    return _report(found.usage, found.service_tier)
 
 
 def read_event(data: bytes) -> EventReport:
@@ -83,12 +87,12 @@ def read_event(data: bytes) -> EventReport:
         found = _decode_event(data)
     except _UNREADABLE:
         return _NOTHING
-    usage = found.usage
+    usage, service = found.usage, found.service_tier
     if usage is None and found.response is not None:
-        usage = found.response.usage
+        usage, service = found.response.usage, found.response.service_tier
     if usage is None:
         return _NOTHING
-    return EventReport(_report(usage), bare=_NO_CHOICES(bytes(found.choices)) is not None)
+    return EventReport(_report(usage, service), bare=_NO_CHOICES(bytes(found.choices)) is not None)
 
 
 def count_pictures(body: bytes) -> int:
@@ -111,7 +115,7 @@ def reserve_output(operation: Operation, allowed: int | None, choices: int) -> i
     return (DEFAULT_OUTPUT_TOKENS if allowed is None else allowed) * choices
 
 
-def _report(usage: Any) -> Report | None:
+def _report(usage: Any, service: Any) -> Report | None:
     if not isinstance(usage, dict):
         return None
     input = _first(usage, "prompt_tokens", "input_tokens")
@@ -135,6 +139,7 @@ def _report(usage: Any) -> Report | None:
             input_image=min(_number(in_parts.get("image_tokens")) or 0, read),
             output_image=min(_number(out_parts.get("image_tokens")) or 0, written),
             source=REPORTED,
+            service=service if isinstance(service, str) and len(service) <= _LONGEST_NAME else "",
         ),
         has_input=bool(input),
         has_output=output is not None,
