@@ -30,7 +30,6 @@ from tidegate_dataplane.errors import (
 )
 from tidegate_dataplane.key_uses import KeyUses
 from tidegate_dataplane.ledger.demand import Excess
-from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.pressure.gate import Shed
 from tidegate_dataplane.pressure.turns import Turns
@@ -42,6 +41,7 @@ from tidegate_dataplane.proxy.keys import Presented, presented_keys
 from tidegate_dataplane.proxy.limits import failure_of
 from tidegate_dataplane.proxy.listing import Lister, listing_call
 from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.proxy.reserving import Held, Refused, Reserver
 from tidegate_dataplane.proxy.room import Room, Share
 from tidegate_dataplane.proxy.shedding import OVERLOADED, Shedding
 from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
@@ -63,7 +63,7 @@ class Traffic:
         self,
         *,
         reloader: Reloader,
-        ledger: MemoryLedger,
+        reserver: Reserver,
         forwarder: Forwarder,
         relay: Relay,
         accounts: Accounts,
@@ -80,7 +80,7 @@ class Traffic:
         self._room = Room(strangers_bytes)
         self._lister = Lister()
         self._reloader = reloader
-        self._ledger = ledger
+        self._reserver = reserver
         self._forwarder = forwarder
         self._relay = relay
         self._accounts = accounts
@@ -241,18 +241,18 @@ class Traffic:
         self._key_uses.note(identity, exchange.arrived)
         if self._audit_gate.closed:
             raise audit_unavailable()
-        reservation = self._reserve(exchange, decision, call)
+        held = await self._reserve(exchange, runtime, decision, call)
         if decision.grant:
             self._behaviour.use(decision.grant, exchange.arrived)
         exchange.decided_seconds = perf_counter() - started
         try:
-            await self._forward(exchange, prompt, operation, decision, call.prompt_tokens)
+            await self._forward(exchange, prompt, operation, decision, held, call.prompt_tokens)
         except (CallerGone, asyncio.CancelledError):
             exchange.gone()
             await self._relay.charge_prompt(exchange, prompt, operation)
             raise
         finally:
-            self._accounts.settle(exchange, reservation, call.prompt_tokens)
+            self._accounts.settle(exchange, held, call.prompt_tokens)
 
     async def _by_others(
         self,
@@ -278,6 +278,7 @@ class Traffic:
         prompt: Prompt,
         operation: Operation,
         decision: Decision,
+        held: Held,
         input: int,
     ) -> None:
         route = decision.route
@@ -285,24 +286,21 @@ class Traffic:
             raise RuntimeError("a call was let in without a route")
         exchange.rule = decision.rule
         try:
-            answer = await self._forwarder.ask(exchange, prompt, operation, route)
-            await self._relay.pass_on(exchange, prompt, operation, route, answer, input)
+            answer = await self._forwarder.ask(exchange, prompt, operation, route, held.order)
+            meter = self._accounts.meter(exchange, held)
+            await self._relay.pass_on(exchange, prompt, operation, route, answer, input, meter)
         except Failure as failure:
             exchange.outcome = Outcome.REJECTED if failure.code == OVERLOADED else Outcome.UPSTREAM_FAILED
             raise
         finally:
             exchange.leave()
 
-    def _reserve(self, exchange: Exchange, decision: Decision, call: Call) -> Reservation:
-        found = self._ledger.reserve(
-            exchange.id,
-            decision.demands,
-            now=exchange.arrived,
-            prompt_tokens=call.prompt_tokens,
-            max_output_tokens=call.max_output_tokens,
-        )
-        if isinstance(found, Excess):
-            raise self._denied(exchange, decision, denials.limit_exceeded(found), found)
+    async def _reserve(self, exchange: Exchange, runtime: Runtime, decision: Decision, call: Call) -> Held:
+        found = await self._reserver.reserve(exchange, runtime, call, decision)
+        if isinstance(found, Refused):
+            raise self._denied(exchange, decision, found.denial, found.excess)
+        if found.fallback or found.degraded:
+            exchange.mark(found.fallback, degraded=found.degraded)
         return found
 
     def _why(self, runtime: Runtime, call: Call, identity: Identity, now: float, denial: Denial) -> str:

@@ -22,7 +22,7 @@ from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.key_report import KeyReport
 from tidegate_dataplane.key_uses import KeyUses
-from tidegate_dataplane.ledger.memory import MemoryLedger
+from tidegate_dataplane.ledger.opening import open_ledger, open_store
 from tidegate_dataplane.listener import Listener
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.pressure.gates import Gates
@@ -34,6 +34,7 @@ from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.explain import explain_json
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.proxy.reserving import Reserver
 from tidegate_dataplane.proxy.shedding import Shedding
 from tidegate_dataplane.quota_report import QuotaReport
 from tidegate_dataplane.reload import Outcome, Reloader
@@ -46,6 +47,7 @@ from tidegate_dataplane.source.file import FileSource
 from tidegate_dataplane.source.files import PolledSource
 from tidegate_dataplane.source.kubernetes import KubernetesSource
 from tidegate_dataplane.source.state import Health, SourceState
+from tidegate_dataplane.store.protocol import StoreState
 from tidegate_dataplane.transport.connections import Connections
 from tidegate_dataplane.transport.tls import ServerTls
 from tidegate_dataplane.upstream import UpstreamClient
@@ -68,12 +70,13 @@ class DataPlane:
         self._settings = settings
         self.metrics = Metrics()
         self.reloader = Reloader(settings.gateway, on_outcome=self._offered)
-        self.ledger = MemoryLedger()
         self.credentials = Credentials()
         self.key_uses = KeyUses()
         self._client = UpstreamClient()
         self.tokens = Tokens(self._client, self.credentials)
+        self._journal, self._store = open_store(settings)
         self.alerts = self._make_alerts()
+        self.ledger = open_ledger(settings, self._journal, self._store, self.alerts)
         self.behaviour = Behaviour()
         self.gates = Gates(settings.pressure)
         self.turns = Turns(settings.pressure)
@@ -84,7 +87,8 @@ class DataPlane:
         self._audit = (
             open_log(settings.audit, settings.audit_options, gateway=settings.gateway) if settings.audit else None
         )
-        self._accounts = Accounts(settings.gateway, self.ledger, self._audit, self.metrics)
+        self._reserver = Reserver(self.ledger, self.quota_lines)
+        self._accounts = Accounts(settings.gateway, self.ledger, self._reserver, self._audit, self.metrics)
         self._draining = False
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
@@ -132,6 +136,8 @@ class DataPlane:
             await self._stop_audit()
             raise
         self.alerts.start()
+        if self.ledger.shared is not None:
+            await self.ledger.shared.start()
         loop = asyncio.get_running_loop()
         for source in self._sources:
             self._tasks.append(loop.create_task(_follow(source), name=type(source).__name__))
@@ -160,6 +166,8 @@ class DataPlane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.tokens.aclose()
         await self.alerts.aclose()
+        if self.ledger.shared is not None:
+            await self.ledger.shared.aclose()
         await self._client.aclose()
         self.reloader.close()
         await self._stop_audit()
@@ -212,7 +220,7 @@ class DataPlane:
         )
         return Traffic(
             reloader=self.reloader,
-            ledger=self.ledger,
+            reserver=self._reserver,
             forwarder=Forwarder(Connectors(self._client, self.credentials), self.metrics, self.gates, self._shedding),
             relay=Relay(limits.response_bytes),
             accounts=self._accounts,
@@ -234,6 +242,9 @@ class DataPlane:
             claims=ProcessClaims(),
             deliveries=Deliveries(Webhook(self._client, self.credentials, now=time.time)),
         )
+
+    def _store_state(self) -> StoreState | None:
+        return None if self._store is None else self._store.state
 
     def _cluster_name(self) -> str:
         loaded = self.reloader.loaded
@@ -261,7 +272,7 @@ class DataPlane:
             identity_providers=lambda: statuses(self.tokens),
             pressure=self._pressure.status,
             keys=KeyReport(self.reloader, self.key_uses),
-            quotas=QuotaReport(lambda: iter(()), self.alerts, lambda: None),
+            quotas=QuotaReport(self.ledger.reports, self.alerts, self._store_state),
         )
 
     def _source_states(self) -> list[SourceState]:

@@ -135,7 +135,8 @@ class Settings:
 
     `audit` is a file, `-` for standard output, or empty for none. `namespace` is where the operator publishes.
     `journal` is where the use of shared limits is kept over restarts; `replicas` is how many data planes there are, 0:
-    as many as the shared store knows. With `forwarded_certificates`, the `proxies` pass on callers' certificates in X-Forwarded-Client-Cert.
+    as many as the shared store knows. With `forwarded_certificates`, the `proxies` pass on callers' certificates in
+    X-Forwarded-Client-Cert.
     """
 
     gateway: str = "default"

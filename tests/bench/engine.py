@@ -35,7 +35,8 @@ from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.catalogue import visible_models
 from tidegate_dataplane.engine.decide import decide_for
 from tidegate_dataplane.engine.decision import Denial
-from tidegate_dataplane.ledger import MemoryLedger, Reservation
+from tidegate_dataplane.ledger.demand import amounts_of
+from tidegate_dataplane.ledger.ledger import Ledger, Reservation
 from tidegate_dataplane.runtime import Runtime, build
 from tidegate_dataplane.runtime.objects import NO_TOKEN, Identity
 from tidegate_dataplane.snapshot.entries import Method, Operation, Unit
@@ -85,7 +86,7 @@ def world(*, routes: int, consumers: int, when: str = "") -> list[Entry]:
 
 
 def per_call(name: str, runtime: Runtime) -> None:
-    ledger = MemoryLedger()
+    ledger = Ledger()
     headers = {f"x-header-{number}": "some value" for number in range(8)} | {"x-team": "search"}
     number = 0
 
@@ -103,10 +104,10 @@ def per_call(name: str, runtime: Runtime) -> None:
     def count() -> None:
         nonlocal number
         number += 1
-        held = ledger.reserve(str(number), decision.demands, now=NOON, prompt_tokens=100, max_output_tokens=50)
+        held = ledger.reserve(str(number), decision.demands, amounts_of(100, 50), NOON)
         if not isinstance(held, Reservation):
             raise SystemExit("refused")
-        ledger.settle(held, input_tokens=90, output_tokens=20, now=NOON)
+        ledger.settle(held, amounts_of(90, 20), NOON)
 
     def whole() -> None:
         nonlocal number
@@ -114,16 +115,11 @@ def per_call(name: str, runtime: Runtime) -> None:
         asked = fresh()
         now = NOON + number * 1e-4
         made = decide(runtime, asked, now)
-        held = ledger.reserve(
-            str(number),
-            made.demands,
-            now=now,
-            prompt_tokens=asked.prompt_tokens,
-            max_output_tokens=asked.max_output_tokens,
-        )
+        asked_for = amounts_of(asked.prompt_tokens, asked.max_output_tokens)
+        held = ledger.reserve(str(number), made.demands, asked_for, now)
         if not isinstance(held, Reservation):
             raise SystemExit("refused")
-        ledger.settle(held, input_tokens=90, output_tokens=20, now=now)
+        ledger.settle(held, amounts_of(90, 20), now)
 
     measured(f"{name}: make the Call", fresh)
     measured(f"{name}: decide", lambda: decide(runtime, fixed, NOON))

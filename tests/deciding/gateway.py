@@ -19,13 +19,15 @@ from tidegate_dataplane.authenticate.tokens import Tokens
 from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.key_uses import KeyUses
-from tidegate_dataplane.ledger.memory import MemoryLedger
+from tidegate_dataplane.ledger.ledger import Ledger
 from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.pressure.waiting import QuotaLines
 from tidegate_dataplane.providers.connectors import Connectors
 from tidegate_dataplane.proxy import exchange
 from tidegate_dataplane.proxy.accounts import Accounts
 from tidegate_dataplane.proxy.forward import Forwarder
 from tidegate_dataplane.proxy.relay import Relay
+from tidegate_dataplane.proxy.reserving import Reserver
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.transport.certificate import ClientCertificate
 from tidegate_dataplane.transport.connections import Connections
@@ -75,13 +77,14 @@ class Gateway:
         self._tokens.follow({key: provider.entry for key, provider in runtime.providers.by_key.items()})
         reloader: Any = self
         records: Any = self._records
-        ledger = MemoryLedger()
+        ledger = Ledger()
+        reserver = Reserver(ledger, QuotaLines())
         self._app = Traffic(
             reloader=reloader,
-            ledger=ledger,
+            reserver=reserver,
             forwarder=Forwarder(Connectors(self._client, self._credentials), self._metrics),
             relay=Relay(1_000_000),
-            accounts=Accounts("default", ledger, records, self._metrics),
+            accounts=Accounts("default", ledger, reserver, records, self._metrics),
             metrics=self._metrics,
             body_bytes=1_000_000,
             authenticator=Authenticator(self._tokens, FailureLimiter(_NEVER, _NEVER), self.behaviour),

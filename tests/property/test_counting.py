@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samples.demands import allowance, bucket, calendar, sliding
-from tidegate_dataplane.ledger import Demand, Excess, MemoryLedger, Reservation
 from tidegate_dataplane.ledger.calendar import bounds
+from tidegate_dataplane.ledger.demand import Demand, Excess, amounts_of
+from tidegate_dataplane.ledger.ledger import Ledger, Reservation
 from tidegate_dataplane.snapshot.entries import CalendarPeriod, Unit
 
 START = datetime(2026, 3, 28, 20, 0, tzinfo=UTC).timestamp()  # the night in which summer time begins in Berlin
@@ -25,21 +26,22 @@ ends = st.sampled_from(("settle", "settle", "release", "leave"))
 def test_a_bucket_never_gives_more_than_burst_and_rate_and_never_less_when_full(
     burst: int, requests: int, period: int, pauses: list[float]
 ) -> None:
-    ledger, limit = MemoryLedger(), bucket(burst=burst, rate=requests / period)
+    ledger, limit = Ledger(), bucket(burst=burst, rate=requests / period)
     now, passed = START, list[float]()
     tokens, at = float(burst), START  # the textbook's bucket
     for number, pause in enumerate(pauses):
         now += pause
         tokens, at = min(float(burst), tokens + (now - at) * requests / period), now
-        answer = ledger.reserve(str(number), (limit,), now=now)
+        answer = ledger.reserve(str(number), (limit,), amounts_of(), now)
         if isinstance(answer, Reservation):
             assert tokens > 1 - 1e-6
             tokens -= 1
             passed.append(now)
         else:
+            assert isinstance(answer, Excess)
             assert tokens < 1
             later = now + answer.retry_after + 1e-6
-            assert isinstance(MemoryLedger.reserve(ledger, f"later-{number}", (limit,), now=later), Reservation)
+            assert isinstance(Ledger.reserve(ledger, f"later-{number}", (limit,), amounts_of(), later), Reservation)
             return  # the clock has gone ahead
     for first, begin in enumerate(passed):
         for last in range(first, len(passed)):
@@ -50,7 +52,7 @@ class History:
     """A ledger with one limit, and beside it what every admitted call was charged and when it came."""
 
     def __init__(self, limit: Demand) -> None:
-        self.ledger, self.limit, self.now = MemoryLedger(), limit, START
+        self.ledger, self.limit, self.now = Ledger(), limit, START
         self.times: list[float] = []
         self.charges: list[int] = []
         self.open: list[tuple[int, Reservation, int, int]] = []
@@ -61,7 +63,8 @@ class History:
 
     def reserve(self, prompt: int, output: int) -> Reservation | Excess:
         name = f"{self.now}-{len(self.times)}-{prompt}"
-        answer = self.ledger.reserve(name, (self.limit,), now=self.now, prompt_tokens=prompt, max_output_tokens=output)
+        answer = self.ledger.reserve(name, (self.limit,), amounts_of(prompt, output), self.now)
+        assert isinstance(answer, Reservation | Excess)
         if isinstance(answer, Reservation):
             self.open.append((len(self.times), answer, prompt, output))
             self.times.append(self.now)
@@ -78,7 +81,7 @@ class History:
             self.ledger.release(held)
             self.charges[place] = 0
         else:
-            self.ledger.settle(held, input_tokens=used_in, output_tokens=used_out, now=self.now)
+            self.ledger.settle(held, amounts_of(used_in, used_out), self.now)
             self.charges[place] = used_in + used_out
 
 
@@ -133,7 +136,7 @@ def test_a_sliding_quota_never_holds_more_than_its_amount_in_any_stretch(
     play(history, drawn, seconds / 97, check)
 
 
-units = st.sampled_from(Unit)
+units = st.sampled_from((Unit.REQUESTS, Unit.TOKENS, Unit.INPUT_TOKENS, Unit.OUTPUT_TOKENS))
 windows = st.sampled_from((sliding(86_400 * 400), calendar(CalendarPeriod.YEAR)))
 
 
@@ -141,25 +144,25 @@ windows = st.sampled_from((sliding(86_400 * 400), calendar(CalendarPeriod.YEAR))
 @given(units, windows, st.lists(st.tuples(amounts, amounts, ends, amounts, amounts), max_size=40))
 def test_what_is_used_is_what_was_settled_and_what_is_held(unit: Unit, window: Any, drawn: list[Any]) -> None:
     """Conservation, overshoot included: no token is lost or counted twice."""
-    ledger, limit, now = MemoryLedger(), allowance(unit=unit, amount=10**9, window=window), START
+    ledger, limit, now = Ledger(), allowance(unit=unit, amount=10**9, window=window), START
     expected = overshoot = 0
     for number, (prompt, output, end, used_in, used_out) in enumerate(drawn):
         now += 10
-        held = ledger.reserve(str(number), (limit,), now=now, prompt_tokens=prompt, max_output_tokens=output)
+        held = ledger.reserve(str(number), (limit,), amounts_of(prompt, output), now)
         assert isinstance(held, Reservation)
         if end == "settle":
             overshoot += max(0, used_in + used_out - prompt - output)
-            ledger.settle(held, input_tokens=used_in, output_tokens=used_out, now=now + 5)
+            ledger.settle(held, amounts_of(used_in, used_out), now + 5)
             expected += measure(unit, used_in, used_out)
         elif end == "release":
             ledger.release(held)
         else:
             expected += measure(unit, prompt, output)
-        before = ledger.used(limit, now)
+        before = ledger.local.used(limit, now)
         if end != "leave":
-            ledger.settle(held, input_tokens=999, output_tokens=999, now=now)
+            ledger.settle(held, amounts_of(999, 999), now)
             ledger.release(held)
-        assert ledger.used(limit, now) == before == expected
+        assert ledger.local.used(limit, now) == before == expected
     assert ledger.overshoot_tokens == overshoot
 
 
@@ -181,12 +184,12 @@ def test_a_call_takes_from_all_its_limits_or_from_none(drawn: list[Any], burst: 
         allowance(amount=amount, window=sliding(600)),
         allowance(unit=Unit.REQUESTS, amount=7, window=calendar(CalendarPeriod.HOUR)),
     )
-    ledger, now = MemoryLedger(), START
+    ledger, now = Ledger(), START
     for number, (wait, prompt) in enumerate(drawn):
         now += wait
-        before = [ledger.used(limit, now) for limit in limits]
-        answer = ledger.reserve(str(number), limits, now=now, prompt_tokens=prompt)
-        after = [ledger.used(limit, now) for limit in limits]
+        before = [ledger.local.used(limit, now) for limit in limits]
+        answer = ledger.reserve(str(number), limits, amounts_of(prompt), now)
+        after = [ledger.local.used(limit, now) for limit in limits]
         if isinstance(answer, Excess):
             assert after == before
         else:

@@ -1,48 +1,19 @@
 """Demands for tests of the ledger."""
 
-from tidegate_dataplane.ledger.demand import MEASURES, Demand, Terms, Window
-from tidegate_dataplane.snapshot.entries import CalendarPeriod, OnExceed, Unit
+from tidegate_dataplane.ledger.demand import MEASURES, Demand, Measure, Terms, Window
+from tidegate_dataplane.snapshot.entries import CalendarPeriod, Unit
 
 
 def bucket(key: str = "bucket", *, burst: int, rate: float, obeyed: bool = True, shadow: bool = False) -> Demand:
-    terms = Terms(
-        kind="AIPolicy",
-        object="team-a/rates",
-        generation=1,
-        name=key,
-        unit=Unit.REQUESTS,
-        measure=MEASURES[Unit.REQUESTS],
-        rate=rate,
-        shadow=shadow,
-    )
+    terms = Terms("AIPolicy", "team-a/rates", 1, key, Unit.REQUESTS, Measure.REQUESTS, rate=rate, shadow=shadow)
     return Demand(key, terms, burst, obeyed=obeyed)
 
 
 def allowance(
-    key: str = "quota",
-    *,
-    amount: int,
-    window: Window | None,
-    unit: Unit = Unit.TOKENS,
-    obeyed: bool = True,
-    on_exceed: OnExceed = OnExceed.BLOCK,
+    key: str = "quota", *, amount: int, window: Window, unit: Unit = Unit.TOKENS, obeyed: bool = True
 ) -> Demand:
-    terms = Terms(
-        kind="Quota",
-        object="team-a/quota",
-        generation=1,
-        name=unit,
-        unit=unit,
-        measure=MEASURES[unit],
-        window=window,
-        on_exceed=on_exceed,
-    )
-    return Demand(f"{key}/{unit}/{window.label if window else ''}", terms, amount, obeyed=obeyed)
-
-
-def slots(amount: int, key: str = "slots") -> Demand:
-    """So many calls at once."""
-    return allowance(key, amount=amount, window=None, unit=Unit.CONCURRENT)
+    terms = Terms("Quota", "team-a/quota", 1, unit, unit, MEASURES[unit], window=window)
+    return Demand(f"{key}/{unit}/{window.label}", terms, amount, obeyed=obeyed)
 
 
 def sliding(seconds: float) -> Window:
@@ -51,3 +22,9 @@ def sliding(seconds: float) -> Window:
 
 def calendar(period: CalendarPeriod, time_zone: str = "UTC") -> Window:
     return Window(period, time_zone, 0.0, f"{period}@{time_zone}")
+
+
+def slots(amount: int, key: str = "slots") -> Demand:
+    """So many calls at once."""
+    terms = Terms("Quota", "team-a/quota", 1, Unit.CONCURRENT, Unit.CONCURRENT, Measure.CONCURRENT)
+    return Demand(key, terms, amount)

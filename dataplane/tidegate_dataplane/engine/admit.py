@@ -1,23 +1,36 @@
 """Which counters a call must pass: the rate limits and quotas of its route, for its caller."""
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from hashlib import blake2b
 from ipaddress import AddressValueError, IPv6Address
+from struct import unpack
 from typing import Final
 
-from tidegate_dataplane.ledger.demand import MEASURES, Demand, Measure
+from tidegate_dataplane.engine.authorize import Subject
+from tidegate_dataplane.expressions import EvaluationError
+from tidegate_dataplane.ledger.demand import Demand, Demands, Terms
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.lower import SEPARATOR
 from tidegate_dataplane.runtime.objects import Bucket, Consumer, Plan, Quota, QuotaLimit, Route
-from tidegate_dataplane.snapshot.entries import QuotaScope, RateLimitScope, Unit
+from tidegate_dataplane.snapshot.entries import Accuracy, QuotaScope, RateLimitScope
 
 # Plans are remembered by (route, consumer, team, tier); of too many all are forgotten, and worked out again.
 MAX_PLANS: Final = 16_384
+# A value of a key is cut to so many characters: callers may choose it.
+MAX_VALUE: Final = 128
+# What a key expression that fails counts as: one counter for all of them.
+NO_VALUE: Final = "(error)"
+_DIGEST_BYTES: Final = 16
 
 
-def demands(
-    runtime: Runtime, route: Route, consumer: Consumer, address: str, subscribed: Plan | None = None
-) -> tuple[Demand, ...]:
-    """Enforced and shadow demands of a call, those of Shadow policies marked as such; `subscribed` adds its own."""
+def demands(runtime: Runtime, subject: Subject, subscribed: Plan | None = None) -> tuple[Demand, ...]:
+    """Enforced and shadow demands of a call, those of Shadow policies marked as such; `subscribed` adds its own.
+
+    Those that are counted here stand before those that are counted together. Limits of single backends are not among
+    them (see `backend_demands`).
+    """
+    route, consumer, now = subject.route, subject.consumer, subject.now
     plans = runtime.plans
     entry = consumer.entry
     # Team and tier decide which quotas concern it, and a token may say others than the last one of this consumer.
@@ -25,69 +38,94 @@ def demands(
     if subscribed is not None:
         name += SEPARATOR + subscribed.name
     plan = plans.get(name)
-    if plan is None:
+    if plan is None or now >= plan.until:
         if len(plans) >= MAX_PLANS:
             plans.clear()
-        plan = plans[name] = _plan(route, consumer)
-        if subscribed is not None and subscribed.bucket is not None:
-            plan = plans[name] = (_bucket_demand(subscribed.bucket, consumer.key), *plan)
-    by_address = _address_buckets(route)
-    if not by_address:
-        return plan
-    scope = address_scope(address)
-    return (*plan, *(_bucket_demand(bucket, scope) for bucket in by_address))
+        plan = plans[name] = _plan(route, consumer, now, subscribed)
+    if not (route.per_call or route.guard.by_call or (route.shadow is not None and route.shadow.by_call)):
+        return plan.demands
+    return _ordered((*plan.demands, *_by_call(subject)))
 
 
-def _buckets(route: Route) -> tuple[Bucket, ...]:
-    return route.guard.buckets if route.shadow is None else (*route.guard.buckets, *route.shadow.buckets)
-
-
-def _address_buckets(route: Route) -> tuple[Bucket, ...]:
-    if route.shadow is None:
-        return route.guard.by_address
-    return (*route.guard.by_address, *route.shadow.by_address)
-
-
-def _plan(route: Route, consumer: Consumer) -> tuple[Demand, ...]:
-    buckets = (
-        _bucket_demand(bucket, _bucket_scope(bucket, route, consumer))
-        for bucket in _buckets(route)
-        if bucket.per is not RateLimitScope.ADDRESS
-    )
-    limits = (
-        _quota_demand(limit, _quota_scope(quota, route, consumer))
-        for quota in route.quotas
+def backend_demands(route: Route, consumer: Consumer, backend: str, now: float) -> tuple[Demand, ...]:
+    """What a call must pass besides where it goes to this backend."""
+    return _ordered(
+        _quota_demand(limit, backend, consumer, now)
+        for quota in route.per_backend
         if _concerns(quota, consumer)
         for limit in quota.limits
     )
-    return (*buckets, *limits)
+
+
+def _plan(route: Route, consumer: Consumer, now: float, subscribed: Plan | None) -> Demands:
+    quotas = [quota for quota in route.quotas if _concerns(quota, consumer)]
+    limits = [(limit, _quota_scope(quota, route, consumer)) for quota in quotas for limit in quota.limits]
+    own = () if subscribed is None or subscribed.bucket is None else (subscribed.bucket,)
+    found = (
+        *(_bucket_demand(bucket, _bucket_scope(bucket, route, consumer)) for bucket in (*own, *_buckets(route))),
+        *(_quota_demand(limit, scope, consumer, now) for limit, scope in limits),
+    )
+    turns = (moment for limit, _ in limits for extra in limit.extras for moment in (extra.begins, extra.ends))
+    return Demands(_ordered(found), min((moment for moment in turns if moment > now), default=float("inf")))
+
+
+def _ordered(found: Iterable[Demand]) -> tuple[Demand, ...]:
+    return tuple(sorted(found, key=lambda demand: demand.terms.accuracy is not Accuracy.LOCAL))
+
+
+def _buckets(route: Route) -> Iterator[Bucket]:
+    for guard in (route.guard, route.shadow):
+        if guard is not None:
+            yield from (bucket for bucket in guard.buckets if bucket not in guard.by_call)
+
+
+def _by_call(subject: Subject) -> Iterator[Demand]:
+    route, call = subject.route, subject.call
+    for guard in (route.guard, route.shadow):
+        for bucket in () if guard is None else guard.by_call:
+            by_address = bucket.per is RateLimitScope.ADDRESS
+            yield _bucket_demand(bucket, address_scope(call.address) if by_address else call.model[:MAX_VALUE])
+    for quota in route.per_call:
+        if _concerns(quota, subject.consumer):
+            scope = _call_scope(quota, subject)
+            for limit in quota.limits:
+                yield _quota_demand(limit, scope, subject.consumer, subject.now)
+
+
+def _call_scope(quota: Quota, subject: Subject) -> str:
+    if quota.per is QuotaScope.ADDRESS:
+        return address_scope(subject.call.address)
+    if quota.program is None:
+        return subject.call.model[:MAX_VALUE]
+    try:
+        return quota.program.evaluate(subject.variables)[:MAX_VALUE]
+    except EvaluationError:
+        return NO_VALUE
 
 
 def _bucket_scope(bucket: Bucket, route: Route, consumer: Consumer) -> str:
-    if bucket.per is RateLimitScope.CONSUMER:
-        return consumer.key  # all anonymous callers share one bucket; per Address tells them apart
-    return route.key if bucket.per is RateLimitScope.ROUTE else ""
+    match bucket.per:
+        case RateLimitScope.CONSUMER:
+            return consumer.key  # all anonymous callers share one bucket; per Address tells them apart
+        case RateLimitScope.TEAM:
+            return _team(consumer)
+        case RateLimitScope.NAMESPACE:
+            return consumer.namespace
+        case RateLimitScope.ROUTE:
+            return route.key
+    return ""
 
 
 def _bucket_demand(bucket: Bucket, scope: str) -> Demand:
-    ref = bucket.ref
-    return Demand(
-        key=bucket.key + scope,
-        kind=ref.kind,
-        object=ref.key,
-        generation=ref.generation,
-        name=ref.rule,
-        unit=Unit.REQUESTS,
-        measure=Measure.REQUESTS,
-        amount=bucket.burst,
-        rate=bucket.rate,
-        obeyed=not bucket.shadow,
-        shadow=bucket.shadow,
-    )
+    return _demand(bucket.terms, bucket.burst, scope, obeyed=not bucket.shadow)
 
 
 def _concerns(quota: Quota, consumer: Consumer) -> bool:
     return (not quota.tiers or consumer.tier in quota.tiers) and (not quota.teams or consumer.team in quota.teams)
+
+
+def _team(consumer: Consumer) -> str:
+    return f"{consumer.namespace}/{consumer.team}"  # a namespace is a tenant: teams of one name are two
 
 
 def _quota_scope(quota: Quota, route: Route, consumer: Consumer) -> str:
@@ -95,29 +133,28 @@ def _quota_scope(quota: Quota, route: Route, consumer: Consumer) -> str:
         case QuotaScope.CONSUMER:
             return consumer.key
         case QuotaScope.TEAM:
-            return f"{consumer.namespace}/{consumer.team}"  # a namespace is a tenant: teams of one name are two
+            return _team(consumer)
         case QuotaScope.NAMESPACE:
             return consumer.namespace
         case QuotaScope.ROUTE:
             return route.key
-        case QuotaScope.GATEWAY:
-            return ""
+    return ""
 
 
-def _quota_demand(limit: QuotaLimit, scope: str) -> Demand:
-    ref = limit.ref
-    return Demand(
-        key=limit.key + scope,
-        kind=ref.kind,
-        object=ref.key,
-        generation=ref.generation,
-        name=ref.rule,
-        unit=limit.unit,
-        measure=MEASURES[limit.unit],
-        amount=limit.amount,
-        window=limit.window,
-        obeyed=limit.blocks,
-    )
+def _quota_demand(limit: QuotaLimit, scope: str, consumer: Consumer, now: float) -> Demand:
+    amount = limit.tier_amounts.get(consumer.tier, limit.amount)
+    for extra in limit.extras:
+        if extra.begins <= now < extra.ends and extra.scope in ("", scope):
+            amount += extra.amount
+    return _demand(limit.terms, amount, scope, obeyed=limit.blocks)
+
+
+def _demand(terms: Terms, amount: int, scope: str, *, obeyed: bool) -> Demand:
+    key = terms.key + scope
+    if terms.accuracy is Accuracy.LOCAL:
+        return Demand(key, terms, amount, scope, obeyed)
+    low, high = unpack("=qq", blake2b(key.encode(), digest_size=_DIGEST_BYTES).digest())
+    return Demand(key, terms, amount, scope, obeyed, low, high)
 
 
 @lru_cache(maxsize=4096)

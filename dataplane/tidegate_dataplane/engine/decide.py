@@ -70,7 +70,7 @@ def decide_for(
         return Decision(weighed.denial, route, consumer, identity, risk=weighed.risk, subscribed=subject.subscription)
     shadow = _NO_SHADOW if route.shadow is None else _shadow(route.shadow, subject, observed, trace)
     subscribed = subject.subscription
-    wanted = demands(runtime, route, consumer, call.address, None if subscribed is None else subscribed.plan)
+    wanted = demands(runtime, subject, None if subscribed is None else subscribed.plan)
     risk, grant = weighed.risk, weighed.grant
     return Decision(None, route, consumer, identity, allowed, shadow, wanted, risk, grant, subscribed, subject.tiers)
 

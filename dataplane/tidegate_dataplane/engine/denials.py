@@ -1,14 +1,16 @@
 """Every way to say no, in OpenAI's error terms. Messages say what to do next, and nothing about what is not theirs."""
 
 import math
+from datetime import UTC, datetime
 from typing import Final
 
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.expressions.cost import ROUTE_LIMIT
-from tidegate_dataplane.ledger.demand import Excess
+from tidegate_dataplane.ledger.demand import Excess, StoreFailure
 from tidegate_dataplane.runtime.objects import Gate, Route, RuleRef, Subscriber, Subscriptions
+from tidegate_dataplane.snapshot.entries import Unit
 
 _AUTHENTICATION: Final = "authentication_error"
 _PERMISSION: Final = "permission_error"
@@ -158,21 +160,61 @@ def backend_unavailable(route: Route) -> Denial:
     return Denial(503, "backend_unavailable", _SERVER, message, rule=route.ref, retry_after=5.0)
 
 
+def price_unknown(route: Route, model: str) -> Denial:
+    """A budget cannot be kept where nobody knows what a call costs."""
+    message = (
+        f"Nobody has said what the model '{model[:_SHOWN]}' costs, and a quota of {route.ref} counts cost: ask for "
+        "another model, or the owner of the backend to name a price, or that of the quota to set a defaultPrice."
+    )
+    return Denial(403, "price_unknown", _PERMISSION, message, rule=route.ref)
+
+
+def quota_unavailable(failure: StoreFailure) -> Denial:
+    """The shared store is away, and the limit lets nothing pass meanwhile."""
+    demand = failure.demand
+    message = (
+        f"{demand} cannot be checked, for the shared store is away ({failure.reason}), and lets nothing pass "
+        "meanwhile: retry soon."
+    )
+    rule = RuleRef(demand.kind, demand.object, demand.generation, demand.name)
+    return Denial(503, "quota_unavailable", _SERVER, message, rule=rule, retry_after=failure.retry_after)
+
+
 def limit_exceeded(excess: Excess) -> Denial:
     """The ledger refused: 429, with the wait that would help, if any does."""
     demand = excess.demand
     rule = RuleRef(demand.kind, demand.object, demand.generation, demand.name)
+    whose = f"{demand} of {demand.scope}" if demand.scope else str(demand)
+    limit, used, asked = (shown(demand.unit, amount) for amount in (excess.limit, excess.used, excess.asked))
     if excess.retry_after == math.inf:
         message = (
-            f"{demand} allows {excess.limit} in all and this call may need {excess.asked}: "
+            f"{whose} allows {limit} in all and this call may need {asked}: "
             "shorten the prompt or ask for fewer tokens (max_tokens)."
         )
         return Denial(429, "quota_exceeded", "rate_limit_error", message, rule=rule)
     wait = max(1, math.ceil(excess.retry_after))
-    if demand.window is None:
-        message = f"{demand} is reached: retry in {wait} s."
+    if demand.rate:
+        message = f"{whose} is reached: retry in {wait} s."
         return Denial(429, "rate_limit_exceeded", "rate_limit_error", message, rule=rule, retry_after=wait)
+    if demand.unit is Unit.CONCURRENT:
+        message = f"{whose} is reached ({used} of {limit} calls are running): wait until one of them has ended."
+        return Denial(429, "quota_exceeded", "rate_limit_error", message, rule=rule, retry_after=wait)
     message = (
-        f"{demand} is used up ({excess.used} of {excess.limit}, this call may need {excess.asked}): retry in {wait} s."
+        f"{whose} is used up ({used} of {limit}, this call may need {asked}; resets at {_moment(excess.reset_at)}): "
+        f"retry in {wait} s."
     )
     return Denial(429, "quota_exceeded", "rate_limit_error", message, rule=rule, retry_after=wait)
+
+
+def shown(unit: Unit, amount: int) -> str:
+    """An amount as people write it: dollars of Cost, seconds of ComputeSeconds."""
+    if unit is Unit.COST:
+        return f"${amount / 1_000_000:.6f}".rstrip("0").rstrip(".")
+    if unit is Unit.COMPUTE_SECONDS:
+        return f"{amount / 1_000:g} s"
+    return str(amount)
+
+
+def _moment(seconds: float) -> str:
+    """RFC 3339, in UTC."""
+    return datetime.fromtimestamp(math.ceil(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,25 +5,13 @@ from msgspec.structs import replace
 
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decide import decide, decide_for
-from tidegate_dataplane.engine.decision import Denial, Step, methods_of
+from tidegate_dataplane.engine.decision import Decision, Denial, Step, methods_of
 from tidegate_dataplane.engine.identify import identify
+from tidegate_dataplane.engine.limits import Limit, limits_of
 from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS, Remedy, Situation, find_remedies
 from tidegate_dataplane.engine.risk import UNSEEN, Observed
-from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Credential, Identity, Tier
-
-
-class Limit(Struct, frozen=True, rename="camel"):
-    """A rate limit or quota that the call must pass. `per_second` for rate limits, `window` for quotas."""
-
-    object: str
-    name: str
-    unit: str
-    amount: int
-    per_second: float
-    window: str
-    obeyed: bool
 
 
 class Explanation(Struct, frozen=True, rename="camel"):
@@ -96,30 +84,26 @@ def explain(
         method=methods_of(decision.identity),
         allowed_by=str(decision.rule) if decision.rule else "",
         shadow=tuple(str(ref) for ref in decision.shadow),
-        targets=_targets(decision.route.tiers if decision.tiers is None else decision.tiers) if decision.route else (),
-        limits=tuple(_limit(demand) for demand in decision.demands),
+        targets=_targets(decision),
+        limits=limits_of(decision, now),
         steps=tuple(steps),
         plan=decision.plan,
         subscription=f"AISubscription {decision.subscription}" if decision.subscription else "",
     )
 
 
-def _targets(tiers: tuple[Tier, ...]) -> tuple[str, ...]:
+def _targets(decision: Decision) -> tuple[str, ...]:
+    route = decision.route
+    if route is None:
+        return ()
+    reached = route.tiers if decision.tiers is None else decision.tiers
+    return (*_listed(reached), *(f"{target} fallback" for target in _listed(route.fallbacks)))
+
+
+def _listed(tiers: tuple[Tier, ...]) -> tuple[str, ...]:
     return tuple(
         f"AIBackend {target.backend.key} model '{target.model or '(as asked)'}' priority {target.priority} "
         f"weight {target.weight}"
         for tier in tiers
         for target in (order[0] for order in tier.orders)
-    )
-
-
-def _limit(demand: Demand) -> Limit:
-    return Limit(
-        object=f"{demand.kind} {demand.object}",
-        name=demand.name,
-        unit=demand.unit,
-        amount=demand.amount,
-        per_second=demand.rate,
-        window=demand.window.label if demand.window else "",
-        obeyed=demand.obeyed,
     )

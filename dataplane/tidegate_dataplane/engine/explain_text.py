@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from tidegate_dataplane.engine.decision import Denial, Step, Verdict
-from tidegate_dataplane.engine.explain import Explanation, Limit
+from tidegate_dataplane.engine.explain import Explanation
+from tidegate_dataplane.engine.limits import Limit
 
 Places = Callable[[str, str], str]
 """From an object (`AIPolicy team-a/chat`) and a rule or section of it to where it stands (`policies.yaml:12`); "" when
@@ -108,12 +109,7 @@ def _steps(steps: Sequence[Step], find: Places) -> Iterator[str]:
 
 
 def _limit(limit: Limit, find: Places) -> str:
-    if limit.per_second:
-        amount = f"bursts of {limit.amount}, then {limit.per_second:g} a second"
-    else:
-        amount = f"{limit.amount} {limit.unit} in {limit.window}"
-    obeyed = "" if limit.obeyed else " [counted, never refuses]"
-    return f"{limit.object} {limit.name}: {amount}{obeyed}{_at(find(limit.object, limit.name))}"
+    return f"{limit}{_at(find(limit.object, limit.name))}"
 
 
 def _titled(title: str, lines: Iterable[str]) -> list[str]:

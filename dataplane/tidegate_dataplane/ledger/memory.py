@@ -1,141 +1,151 @@
-"""The ledger of one data plane, in memory: rate limits and quotas, reserved before a call and settled after it.
+"""The counters that one data plane keeps for itself: rate limits and quotas with accuracy Local.
 
 Single-threaded and without I/O; the time comes in as an argument (seconds since the epoch). Counters live here and
 not in the Runtime, so that they survive reloads.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from time import time
 from typing import Final
 
-from tidegate_dataplane.ledger.cells import BucketCell, Calendar, CalendarCell, Cell, SlidingCell
-from tidegate_dataplane.ledger.demand import Demand, Excess, Measure, Standing, Standings
+from tidegate_dataplane.ledger.cells import BucketCell, Calendar, CalendarCell, Cell, GaugeCell, SlidingCell
+from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure, Standing, Standings
+from tidegate_dataplane.ledger.report import CounterReport, counter_report
+from tidegate_dataplane.snapshot.entries import MidStream, Unit
 
 # Every new counter pays for a look at so many old ones: idle ones go, and memory follows what is in use.
 _SWEPT_PER_CREATION: Final = 4
 # So few are not worth looking at: a fast bucket is idle between two calls, and would be made anew for each.
 _KEPT: Final = 1_024
+_REPORTED: Final = 10_000
+
+# A million units as they are counted: dollars in micro-dollars, seconds in milliseconds.
+_MILLION: Final = {Unit.COST: 1_000_000_000_000, Unit.COMPUTE_SECONDS: 1_000_000_000}
 
 
-class Reservation:
-    """What a call holds until it is settled or released. `exceeded` are limits that it goes over and need not obey."""
+OnLevel = Callable[[Demand, int, float], None]
 
-    __slots__ = ("_amounts", "_cells", "_demands", "_stamps", "exceeded", "open", "request_id")
+
+class Taken:
+    """What a call holds of local counters. `exceeded` are limits that it goes over and need not obey."""
+
+    __slots__ = ("amounts", "cells", "demands", "exceeded", "stamps")
 
     def __init__(
         self,
-        request_id: str,
         demands: Sequence[Demand],
         cells: list[Cell],
-        amounts: tuple[int, int, int, int],
+        amounts: list[int],
         stamps: list[float],
         exceeded: tuple[Excess, ...],
     ) -> None:
-        self.request_id = request_id
-        self.open = True
+        self.demands = demands
+        self.cells = cells
+        self.amounts = amounts
+        self.stamps = stamps
         self.exceeded = exceeded
-        self._demands = demands
-        self._cells = cells
-        self._amounts = amounts
-        self._stamps = stamps
 
 
 class MemoryLedger:
-    """Counts. `overshoot_tokens` adds up what settled calls used beyond their reservations."""
+    """Counts."""
 
-    __slots__ = ("_calendars", "_cells", "_keys", "_open", "_sweeps", "overshoot_tokens")
+    __slots__ = ("_calendars", "_cells", "_demands", "_keys", "_on_level", "_sweeps")
 
-    def __init__(self) -> None:
+    def __init__(self, on_level: OnLevel | None = None) -> None:
+        """`on_level` is told what is used of counters whose quota has thresholds."""
+        self._on_level = on_level
         self._cells: dict[str, Cell] = {}
         self._keys: deque[str] = deque()
         self._calendars: dict[str, Calendar] = {}
-        self._open: dict[str, Reservation] = {}
         self._sweeps = 0
-        self.overshoot_tokens = 0
+        # Of quotas, for whoever asks where they stand; of so many at the most.
+        self._demands: dict[str, Demand] = {}
 
     @property
     def counters(self) -> int:
         """Number of counters in memory."""
         return len(self._cells)
 
-    @property
-    def outstanding(self) -> int:
-        """Number of reservations that are neither settled nor released."""
-        return len(self._open)
-
-    def reserve(
-        self,
-        request_id: str,
-        demands: Sequence[Demand],
-        *,
-        now: float,
-        prompt_tokens: int = 0,
-        max_output_tokens: int = 0,
-    ) -> Reservation | Excess:
+    def take(self, demands: Sequence[Demand], amounts: Amounts, now: float) -> Taken | Excess:
         """Take what the call may use from every counter, or from none and say which limit refuses.
 
-        A request id that holds a reservation already gets the same one again. Of several limits that refuse, the one
-        with the longest wait is named.
+        Of several limits that refuse, the one with the longest wait is named.
         """
-        present = self._open.get(request_id)
-        if present is not None:
-            return present
         if self._sweeps:
             self._sweep(now)
-        amounts = (1, prompt_tokens + max_output_tokens, prompt_tokens, max_output_tokens)
         known = self._cells
         cells: list[Cell] = []
+        asked: list[int] = []
         over = False
         for demand in demands:
             cell = known.get(demand.key)
             if cell is None:
                 cell = self._create(demand)
-            if not cell.fits(demand, amounts[demand.measure], now):
+            terms = demand.terms
+            amount = amounts[terms.measure] if terms.program is None else terms.measured(amounts)
+            if not cell.fits(demand, amount, now):
                 over = True
             cells.append(cell)
+            asked.append(amount)
         exceeded: tuple[Excess, ...] = ()
         if over:
-            refused, exceeded = _judge(demands, cells, amounts, now)
+            refused, exceeded = _judge(demands, cells, asked, now)
             if refused is not None:
                 return refused
-            demands, cells = _without_refused_buckets(demands, cells, exceeded)
-        stamps = [cell.take(amounts[demand.measure]) for demand, cell in zip(demands, cells, strict=True)]
-        reservation = Reservation(request_id, demands, cells, amounts, stamps, exceeded)
-        self._open[request_id] = reservation
-        return reservation
+            demands, cells, asked = _without_refused_buckets(demands, cells, asked, exceeded)
+        stamps = [cell.take(amount) for amount, cell in zip(asked, cells, strict=True)]
+        return Taken(demands, cells, asked, stamps, exceeded)
 
-    def settle(self, reservation: Reservation, *, input_tokens: int, output_tokens: int, now: float) -> int:
-        """Replace what was reserved by what was used; returns the tokens used beyond the reservation.
+    def extend(self, taken: Taken, amounts: Amounts, now: float) -> Excess | None:
+        """Take more, as the call turns out larger than was thought; nothing when a limit refuses."""
+        refused: Excess | None = None
+        more: list[int] = []
+        for demand, cell, had in zip(taken.demands, taken.cells, taken.amounts, strict=True):
+            amount = max(0, demand.terms.measured(amounts) - had)
+            more.append(amount)
+            if refused is not None and refused.demand.terms.mid_stream is MidStream.END:
+                continue
+            if amount and demand.obeyed and not cell.fits(demand, amount, now):
+                wait = cell.retry_after(demand, amount, now)
+                refused = Excess(demand, cell.used(), demand.amount, amount, cell.reset_at(now), wait)
+        if refused is not None:
+            return refused
+        for place, (cell, stamp, amount) in enumerate(zip(taken.cells, taken.stamps, more, strict=True)):
+            if amount:
+                cell.correct(stamp, amount)
+                taken.amounts[place] += amount
+        return None
 
-        Charged to the window in which the call came. Settling or releasing again changes nothing.
+    def settle(self, taken: Taken, used: Amounts, now: float) -> int:
+        """Replace what was reserved by what was used; returns what is charged beyond amounts, in micro-dollars.
+
+        Charged to the window in which the call came.
         """
-        if not reservation.open:
-            return 0
-        self._close(reservation)
-        used = (1, input_tokens + output_tokens, input_tokens, output_tokens)
-        reserved = reservation._amounts
-        for demand, cell, stamp in zip(reservation._demands, reservation._cells, reservation._stamps, strict=True):
-            measure = demand.measure
-            difference = used[measure] - reserved[measure]
-            if difference:
-                cell.correct(stamp, difference)
-        overshoot = max(0, used[Measure.TOKENS] - reserved[Measure.TOKENS])
-        self.overshoot_tokens += overshoot
-        return overshoot
+        overage = 0
+        for demand, cell, stamp, reserved in zip(taken.demands, taken.cells, taken.stamps, taken.amounts, strict=True):
+            terms = demand.terms
+            if terms.measure is Measure.CONCURRENT:
+                cell.correct(stamp, -reserved)
+                continue
+            amount = used[terms.measure] if terms.program is None else terms.measured(used)
+            if amount != reserved:
+                cell.correct(stamp, amount - reserved)
+            if terms.alert is not None and self._on_level is not None:
+                self._on_level(demand, cell.used(), now)
+            if terms.overage_price:
+                overage += charge(terms.overage_price, terms.unit, amount, cell.used() - demand.amount)
+        return overage
 
-    def release(self, reservation: Reservation) -> None:
+    def release(self, taken: Taken) -> None:
         """Give everything back: the call failed before anything was used."""
-        if not reservation.open:
-            return
-        self._close(reservation)
-        amounts = reservation._amounts
-        for demand, cell, stamp in zip(reservation._demands, reservation._cells, reservation._stamps, strict=True):
-            cell.correct(stamp, -amounts[demand.measure])
+        for cell, stamp, amount in zip(taken.cells, taken.stamps, taken.amounts, strict=True):
+            cell.correct(stamp, -amount)
 
-    def standings(self, reservation: Reservation, now: float) -> Standings:
-        """Where the tightest limits stand, the reservation included."""
+    def standings(self, taken: Taken, now: float) -> Standings:
+        """Where the tightest limits stand, what is taken included."""
         tightest: list[tuple[int, Demand, Cell] | None] = [None, None]
-        for demand, cell in zip(reservation._demands, reservation._cells, strict=True):
+        for demand, cell in zip(taken.demands, taken.cells, strict=True):
             if demand.obeyed:
                 remaining = demand.amount - cell.used()
                 sort = demand.measure is not Measure.REQUESTS
@@ -152,9 +162,14 @@ class MemoryLedger:
         cell.fits(demand, 0, now)
         return cell.used()
 
-    def _close(self, reservation: Reservation) -> None:
-        reservation.open = False
-        self._open.pop(reservation.request_id, None)
+    def reports(self) -> Iterator[CounterReport]:
+        """Counters of quotas in which something is used or held; it may take its time."""
+        for key, demand in list(self._demands.items()):
+            cell = self._cells.get(key)
+            if cell is not None and (used := cell.used()):
+                gauge = demand.terms.measure is Measure.CONCURRENT
+                end = 0.0 if gauge else cell.reset_at(time())
+                yield counter_report(demand, used, 0, end)
 
     def _create(self, demand: Demand) -> Cell:
         # Not swept here: the cells of the call at hand are not taken from yet, and look idle.
@@ -162,12 +177,15 @@ class MemoryLedger:
             self._sweeps += _SWEPT_PER_CREATION
         cell = self._cells[demand.key] = self._new_cell(demand)
         self._keys.append(demand.key)
+        if not demand.terms.rate and len(self._demands) < _REPORTED:
+            self._demands[demand.key] = demand
         return cell
 
     def _new_cell(self, demand: Demand) -> Cell:
-        window = demand.window
+        terms = demand.terms
+        window = terms.window
         if window is None:
-            return BucketCell(demand.rate)
+            return BucketCell(terms.rate) if terms.rate else GaugeCell()
         if window.calendar is None:
             return SlidingCell(window.sliding_seconds)
         calendar = self._calendars.get(window.label)
@@ -181,19 +199,25 @@ class MemoryLedger:
             key = keys.popleft()
             if self._cells[key].idle(now):
                 del self._cells[key]
+                self._demands.pop(key, None)
             else:
                 keys.append(key)
         self._sweeps = 0
 
 
+def charge(price: int, unit: Unit, amount: int, beyond: int) -> int:
+    """Micro-dollars for what of `amount` lies beyond the limit, at `price` for a million units; rounded up."""
+    charged = min(amount, max(0, beyond))
+    return -(-charged * price // _MILLION.get(unit, 1_000_000))
+
+
 def _judge(
-    demands: Sequence[Demand], cells: Sequence[Cell], amounts: tuple[int, int, int, int], now: float
+    demands: Sequence[Demand], cells: Sequence[Cell], amounts: Sequence[int], now: float
 ) -> tuple[Excess | None, tuple[Excess, ...]]:
     """The obeyed limit that refuses with the longest wait, if any does; and all that need not be obeyed."""
     refusals: list[Excess] = []
     reported: list[Excess] = []
-    for demand, cell in zip(demands, cells, strict=True):
-        asked = amounts[demand.measure]
+    for demand, cell, asked in zip(demands, cells, amounts, strict=True):
         if not cell.fits(demand, asked, now):
             wait = cell.retry_after(demand, asked, now)
             excess = Excess(demand, cell.used(), demand.amount, asked, cell.reset_at(now), wait)
@@ -202,14 +226,14 @@ def _judge(
 
 
 def _without_refused_buckets(
-    demands: Sequence[Demand], cells: list[Cell], exceeded: Sequence[Excess]
-) -> tuple[Sequence[Demand], list[Cell]]:
+    demands: Sequence[Demand], cells: list[Cell], asked: list[int], exceeded: Sequence[Excess]
+) -> tuple[Sequence[Demand], list[Cell], list[int]]:
     """A call that a shadow rate limit would refuse takes nothing from its bucket, as if it had refused."""
-    skipped = {excess.demand.key for excess in exceeded if excess.demand.window is None}
+    skipped = {excess.demand.key for excess in exceeded if excess.demand.terms.rate}
     if not skipped:
-        return demands, cells
-    held = [(demand, cell) for demand, cell in zip(demands, cells, strict=True) if demand.key not in skipped]
-    return [demand for demand, _ in held], [cell for _, cell in held]
+        return demands, cells, asked
+    held = [each for each in zip(demands, cells, asked, strict=True) if each[0].key not in skipped]
+    return [each[0] for each in held], [each[1] for each in held], [each[2] for each in held]
 
 
 def _standing(tightest: tuple[int, Demand, Cell] | None, now: float) -> Standing | None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.snapshot.entries import Accuracy, Unit
 
 # So many of the fullest counters of each limit are known.
@@ -34,6 +35,22 @@ class CounterReport(Struct, frozen=True, gc=False):
     def percent(self) -> float:
         """Of the amount, what is used, to a tenth; rounded down, so that 100 means all of it."""
         return self.used * 1000 // self.amount / 10 if self.amount > 0 else (100.0 if self.used else 0.0)
+
+
+def counter_report(demand: Demand, used: int, held: int, window_end: float) -> CounterReport:
+    """Where the counter of a demand stands."""
+    terms = demand.terms
+    return CounterReport(
+        object=terms.object,
+        limit=terms.label,
+        unit=terms.unit,
+        accuracy=terms.accuracy,
+        scope=demand.scope,
+        used=used,
+        held=held,
+        amount=demand.amount,
+        window_end=window_end,
+    )
 
 
 class CounterRow(Struct, frozen=True, rename="camel", gc=False):

@@ -8,11 +8,15 @@ from tidegate_dataplane.audit import AuditGate, AuditLog, AuditRecord, AuditTarg
 from tidegate_dataplane.audit.record import MAX_HOST, MAX_PATH
 from tidegate_dataplane.engine.decision import key_name, methods_of
 from tidegate_dataplane.errors import Refusal
-from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
+from tidegate_dataplane.ledger.demand import Amounts, amounts_of
+from tidegate_dataplane.ledger.ledger import Ledger
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.charging import Charge, charge_of
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome
+from tidegate_dataplane.proxy.meter import NO_METER, Meter
+from tidegate_dataplane.proxy.metering import CallMeter
+from tidegate_dataplane.proxy.reserving import Held, Reserver
 from tidegate_dataplane.proxy.usage import ESTIMATED
 
 _STATUS = {status: str(status) for status in range(100, 600)}
@@ -22,15 +26,27 @@ _NO_ROUTE = "(none)"
 class Accounts:
     """Closes requests. `audit` is None when no audit log is kept. `gate` says whether calls may go upstream."""
 
-    def __init__(self, gateway: str, ledger: MemoryLedger, audit: AuditLog | None, metrics: Metrics) -> None:
+    def __init__(
+        self, gateway: str, ledger: Ledger, reserver: Reserver, audit: AuditLog | None, metrics: Metrics
+    ) -> None:
         self._gateway = gateway
         self._ledger = ledger
+        self._reserver = reserver
         self._audit = audit
         self._metrics = metrics
         self.audited = audit is not None
         self.gate = AuditGate() if audit is None else audit.gate
 
-    def settle(self, exchange: Exchange, reservation: Reservation, input: int) -> None:
+    def meter(self, exchange: Exchange, held: Held) -> Meter:
+        """What tells the ledger of an answer as it is delivered; nothing where nothing is limited."""
+        if not held.limited or exchange.target is None:
+            return NO_METER
+        target, prompt = exchange.target, exchange.prompt
+        model = target.model or ("" if prompt is None else prompt.model)
+        price = (exchange.prices.of(target.backend, model) or held.default) if held.priced else None
+        return CallMeter(self._ledger, held, target.backend.key, price)
+
+    def settle(self, exchange: Exchange, held: Held, input: int) -> None:
         """Charge what was used; `input` is the estimate of the prompt.
 
         A request that no provider took costs nothing. One that was cut off before a report is charged its prompt,
@@ -39,16 +55,35 @@ class Accounts:
         tokens = exchange.tokens
         if tokens is None and exchange.attempts and exchange.outcome is Outcome.CALLER_GONE:
             tokens = exchange.tokens = Usage(input, 0, source=ESTIMATED)
+        exchange.default_price = held.default
         refused = 400 <= exchange.status < 500 and exchange.outcome is Outcome.UPSTREAM_FAILED
         if tokens is None and not refused:
-            self._ledger.release(reservation)
+            for reservation in held.reservations:
+                self._ledger.release(reservation)
+                self._reserver.give_back(reservation)
             return
-        used = (0, 0) if tokens is None else (tokens.input, tokens.output)
-        self._ledger.settle(reservation, input_tokens=used[0], output_tokens=used[1], now=exchange.arrived)
+        used = self._used(exchange, held, tokens)
+        answered = "" if exchange.target is None else exchange.target.backend.key
+        exchange.overage += self._ledger.settle(held.call, used, exchange.arrived)
+        for backend, reservation in held.backends.items():
+            if backend == answered:
+                exchange.overage += self._ledger.settle(reservation, used, exchange.arrived)
+            else:
+                self._ledger.release(reservation)
+        for reservation in held.reservations:
+            self._reserver.give_back(reservation)
+
+    def _used(self, exchange: Exchange, held: Held, tokens: Usage | None) -> Amounts:
+        milliseconds = int((perf_counter() - held.since) * 1000)
+        if tokens is None:
+            return amounts_of(milliseconds=milliseconds)
+        charge = charge_of(exchange, held.default) if held.priced else None
+        spent = 0 if charge is None else charge.cost or 0
+        return amounts_of(tokens.input, tokens.output, cached=tokens.cached, cost=spent, milliseconds=milliseconds)
 
     def close(self, exchange: Exchange) -> None:
         """Count and write down."""
-        charge = charge_of(exchange)
+        charge = charge_of(exchange, exchange.default_price)
         self._count(exchange, charge)
         if self._audit is not None:
             self._audit.add(self._record(exchange, charge))
@@ -163,6 +198,7 @@ def _audited(used: Usage) -> AuditTokens:
         input_image=used.input_image,
         output_image=used.output_image,
         images=used.images,
+        service="" if used.service == "default" else used.service,
     )
 
 

@@ -12,6 +12,7 @@ from tidegate_dataplane.engine.decision import Decision
 from tidegate_dataplane.errors import Failure, Refusal
 from tidegate_dataplane.pressure.gate import Gate
 from tidegate_dataplane.pricing.lookup import NO_PRICES, Prices
+from tidegate_dataplane.pricing.price import Price
 from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.intake import Prompt
 from tidegate_dataplane.runtime import RuleRef, Target
@@ -59,6 +60,9 @@ class Exchange:
     target: Target | None = None
     tokens: Usage | None = None
     prices: Prices = NO_PRICES
+    default_price: Price | None = None  # what a quota says where nobody knows the price
+    fallback = ""  # the limit that sent the call to the fallback targets
+    marks: tuple[tuple[bytes, bytes], ...] = ()  # headers of ours that the answer carries
     overage = 0  # micro-dollars that quotas book apart
     gate: Gate | None = None  # of the backend where the call holds a place
     holder = ""
@@ -109,6 +113,7 @@ class Exchange:
         self.responding = True
         self.bytes_out = len(body)
         headers.append((b"content-length", b"%d" % len(body)))
+        headers += self.marks
         headers.append((b"x-request-id", self.request_id.encode("ascii")))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
@@ -118,8 +123,17 @@ class Exchange:
         self.status = status
         self.responding = True
         self.streamed = True
+        headers += self.marks
         headers.append((b"x-request-id", self.request_id.encode("ascii")))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def mark(self, fallback: str, *, degraded: bool) -> None:
+        """Let the answer tell that it comes from a fallback target, or that the shared store could not be asked."""
+        self.fallback = fallback
+        if fallback:
+            self.marks += ((b"x-tidegate-fallback", fallback.encode("ascii", "replace")),)
+        if degraded:
+            self.marks += ((b"x-tidegate-quota-store", b"unavailable"),)
 
     async def write(self, chunk: bytes) -> None:
         """Send a part; waits while the caller does not take more."""

@@ -10,13 +10,11 @@ another target of the same tier that has; where all are full, the call waits for
 """
 
 import asyncio
-from random import random
 from time import perf_counter
 
 import msgspec
 from msgspec import Struct
 
-from tidegate_dataplane.engine.targets import attempts
 from tidegate_dataplane.errors import API_ERROR, Failure
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.pressure.gate import Shed, ShedReason
@@ -64,12 +62,12 @@ class Forwarder:
         self._shedding = shedding or Shedding()
         self._count = metrics.attempts.add
 
-    async def ask(self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route) -> Answer:
-        """Try targets within the route's timeout and number of attempts."""
+    async def ask(
+        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, order: tuple[Target, ...]
+    ) -> Answer:
+        """Try targets in this order, within the route's timeout and number of attempts."""
         retry_on = route.entry.retry_on
         decision = exchange.decision
-        left = None if decision is None else decision.tiers
-        order = attempts(route, random(), left)  # noqa: S311 - spreads load, protects nothing
         last = route.entry.retry_attempts
         started = perf_counter()
         question = _question(exchange, prompt, operation)

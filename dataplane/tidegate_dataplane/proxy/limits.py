@@ -8,8 +8,17 @@ import math
 
 from tidegate_dataplane.engine.decision import Denial
 from tidegate_dataplane.errors import Failure
-from tidegate_dataplane.ledger.demand import Excess, Measure
+from tidegate_dataplane.ledger.demand import Excess
+from tidegate_dataplane.snapshot.entries import Unit
 
+# Costs are in micro-dollars, compute time in milliseconds.
+_NAMES = {
+    Unit.REQUESTS: b"requests",
+    Unit.COST: b"cost",
+    Unit.COMPUTE_SECONDS: b"compute",
+    Unit.CONCURRENT: b"concurrent",
+    Unit.EXPRESSION: b"units",
+}
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -29,7 +38,7 @@ def failure_of(denial: Denial, *, excess: Excess | None = None, now: float = 0.0
 
 def _standing(excess: Excess, now: float) -> Headers:
     """A reset is the number of seconds until then, rounded up."""
-    unit = b"requests" if excess.demand.measure is Measure.REQUESTS else b"tokens"
+    unit = _NAMES.get(excess.demand.unit, b"tokens")
     return [
         (b"x-ratelimit-limit-" + unit, b"%d" % excess.limit),
         (b"x-ratelimit-remaining-" + unit, b"%d" % max(0, excess.limit - excess.used)),

@@ -70,7 +70,7 @@ class Relay:
             if _content_type(answer).startswith(_EVENT_STREAM):
                 await self._stream(exchange, prompt, operation, route, answer, input, meter)
             else:
-                await self._whole(exchange, prompt, operation, route, answer)
+                await self._whole(exchange, prompt, operation, route, answer, meter)
         finally:
             await answer.aclose()
 
@@ -80,10 +80,11 @@ class Relay:
             exchange.tokens = await self._measuring.prompt(operation, prompt, _model(exchange, prompt))
 
     async def _whole(
-        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, answer: Answer
+        self, exchange: Exchange, prompt: Prompt, operation: Operation, route: Route, answer: Answer, meter: Meter
     ) -> None:
         body = await _read(answer, self._limit, route)
         exchange.tokens = await self._measuring.whole(operation, prompt, _model(exchange, prompt), body)
+        meter.deliver(exchange.tokens.output)
         await exchange.respond(answer.status, _passed(answer), body)
 
     async def _pass_error(self, exchange: Exchange, route: Route, answer: Answer) -> None:

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tidegate_dataplane.ledger.demand import Demand
+from tidegate_dataplane.ledger.demand import Demands
 from tidegate_dataplane.pricing.lookup import NO_PRICES, Prices, gathered
 from tidegate_dataplane.pricing.override import overrides
 from tidegate_dataplane.runtime import credentials as credential_table
@@ -48,7 +48,7 @@ class Runtime(Struct, frozen=True, eq=False):
     providers: Providers
     routes: dict[str, Route]
     table: Table
-    plans: dict[str, tuple[Demand, ...]]
+    plans: dict[str, Demands]
     listings: dict[str, tuple[Route, ...]]
     lists: Lists = NO_LISTS
     prices: Prices = NO_PRICES
@@ -173,7 +173,8 @@ def _credentials(base: Runtime, consumers: dict[str, Consumer], difference: Chan
 def _routes(base: Runtime, builder: RouteBuilder, difference: Changes) -> dict[str, Route]:
     """Routes that changed, and those that name something that changed, are joined anew."""
     change = difference.routes
-    policies, quotas, backends = difference.policies.keys, difference.quotas.keys, difference.backends.keys
+    policies, backends = difference.policies.keys, difference.backends.keys
+    quotas = _with_children(difference.quotas.keys, builder.quotas)
     if not (change or policies or quotas or backends):
         return base.routes
     result = dict(base.routes)
@@ -186,6 +187,16 @@ def _routes(base: Runtime, builder: RouteBuilder, difference: Changes) -> dict[s
     for key, entry in change.added.items():
         result[key] = builder.build(entry, base.routes.get(key))
     return result
+
+
+def _with_children(changed: frozenset[str], quotas: Mapping[str, Quota]) -> frozenset[str]:
+    """Changed quotas, and all whose parents they are."""
+    if not changed:
+        return changed
+    found = set(changed)
+    while more := {key for key, quota in quotas.items() if quota.entry.parent in found} - found:
+        found |= more
+    return frozenset(found)
 
 
 def _touched(entry: RouteEntry, policies: frozenset[str], quotas: frozenset[str], backends: frozenset[str]) -> bool:

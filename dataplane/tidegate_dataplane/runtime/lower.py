@@ -2,18 +2,25 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Final
 
+from tidegate_dataplane.alerts.rule import alert_rule
 from tidegate_dataplane.expressions import (
     ExpressionError,
+    KeyProgram,
+    MeasureProgram,
     Program,
     ValueKind,
     ValueProgram,
     compile_expression,
+    compile_key,
+    compile_measure,
     compile_value,
 )
 from tidegate_dataplane.expressions.clock import time_zone
 from tidegate_dataplane.expressions.environment import BACKEND
-from tidegate_dataplane.ledger.demand import Window
+from tidegate_dataplane.ledger.demand import MEASURES, Measure, Terms, Window
+from tidegate_dataplane.pricing.price import PriceSource, lower_price
 from tidegate_dataplane.runtime.build_error import BuildError
 from tidegate_dataplane.runtime.lists import AddressList, list_key
 from tidegate_dataplane.runtime.objects import (
@@ -21,6 +28,7 @@ from tidegate_dataplane.runtime.objects import (
     Bucket,
     Consumer,
     Credential,
+    Extra,
     Identity,
     Leaks,
     MappingPrograms,
@@ -36,17 +44,23 @@ from tidegate_dataplane.runtime.objects import (
     Signal,
 )
 from tidegate_dataplane.snapshot.entries import (
+    Accuracy,
     ClaimMapping,
     ConsumerEntry,
     Effect,
+    ExtraAmount,
+    FailureMode,
     KeyEntry,
     LimitEntry,
     Method,
     Mode,
     OnExceed,
     PolicyEntry,
+    PriceEntry,
     QuotaEntry,
+    QuotaScope,
     RateLimitEntry,
+    RateLimitScope,
     RiskEntry,
     RuleEntry,
     SignalEntry,
@@ -54,12 +68,17 @@ from tidegate_dataplane.snapshot.entries import (
     TargetKind,
     TokenKind,
     TokenProviderEntry,
+    Unit,
     WindowEntry,
     previous_name,
 )
+from tidegate_dataplane.snapshot.limit_label import limit_label
 from tidegate_dataplane.snapshot.records import DIGEST_BYTES
 
 SEPARATOR = "\x1f"
+# Callers choose names of models where a route takes any: so many have counters of their own.
+MOST_VALUES: Final = 1_000
+_PASSING: Final = frozenset({OnExceed.ALERT, OnExceed.CHARGE})
 _BY_KEY = frozenset({Method.API_KEY})
 
 
@@ -215,14 +234,43 @@ def _bucket(source: Source, entry: RateLimitEntry, *, shadow: bool) -> Bucket:
         raise BuildError(f"AIPolicy {source.key} rate limit {entry.name}: requests and period must be above zero")
     # A shadow limit has counters of its own, so that trying it out never touches an enforced one.
     kind = "shadow-rate" if shadow else "rate"
-    return Bucket(
-        ref=reference("AIPolicy", source, entry.name),
-        per=entry.per,
-        burst=entry.burst,
-        rate=entry.requests * 1000 / entry.period_ms,
-        key=SEPARATOR.join((kind, source.key, entry.name, entry.per, "")),
-        shadow=shadow,
+    ref = reference("AIPolicy", source, entry.name)
+    key = SEPARATOR.join((kind, source.key, entry.name, entry.per, ""))
+    accuracy = Accuracy.LOCAL if shadow else entry.accuracy
+    return lower_bucket(
+        ref, key, entry.per, entry.requests, entry.period_ms, entry.burst, accuracy, entry.failure_mode, shadow=shadow
     )
+
+
+def lower_bucket(
+    ref: RuleRef,
+    key: str,
+    per: RateLimitScope,
+    requests: int,
+    period_ms: int,
+    burst: int,
+    accuracy: Accuracy = Accuracy.LOCAL,
+    failure: FailureMode = FailureMode.CLOSED,
+    *,
+    shadow: bool = False,
+) -> Bucket:
+    """A token bucket of `burst` requests that refills `requests` per `period_ms`."""
+    rate = requests * 1000 / period_ms
+    terms = Terms(
+        kind=ref.kind,
+        object=ref.key,
+        generation=ref.generation,
+        name=ref.rule,
+        unit=Unit.REQUESTS,
+        measure=Measure.REQUESTS,
+        key=key,
+        rate=rate,
+        accuracy=accuracy,
+        failure=failure,
+        shadow=shadow,
+        most_values=MOST_VALUES if per is RateLimitScope.MODEL else 0,
+    )
+    return Bucket(ref, per, burst, rate, key, shadow, terms)
 
 
 def lower_quota(entry: QuotaEntry) -> Quota:
@@ -234,24 +282,85 @@ def lower_quota(entry: QuotaEntry) -> Quota:
         tiers=_roles(entry.tiers),
         teams=_roles(entry.teams),
         limits=tuple(_limit(entry, limit, seen) for limit in entry.limits),
+        entry=entry,
+        program=_key_program(entry),
     )
+
+
+def _key_program(entry: QuotaEntry) -> KeyProgram | None:
+    if entry.key is None:
+        return None
+    try:
+        return compile_key(entry.key.expression)
+    except ExpressionError as error:
+        raise BuildError(f"Quota {entry.source.key} key: {error}") from error
 
 
 def _limit(quota: QuotaEntry, entry: LimitEntry, seen: dict[tuple[str, str], int]) -> QuotaLimit:
-    window = _window(quota.source, entry.window)
+    window = None if entry.window is None else _window(quota.source, entry.window)
+    label = "" if window is None else window.label
     # Two limits of one unit and window (say Alert at 80, Block at 100) count in counters of their own.
-    repeat = seen.get((entry.unit, window.label), 0)
-    seen[entry.unit, window.label] = repeat + 1
-    return QuotaLimit(
-        ref=reference("Quota", quota.source, entry.unit),
+    repeat = seen.get((entry.unit, label), 0)
+    seen[entry.unit, label] = repeat + 1
+    ref = reference("Quota", quota.source, entry.unit)
+    key = SEPARATOR.join(("quota", quota.source.key, entry.unit, label, str(repeat) if repeat else "", quota.per, ""))
+    terms = Terms(
+        kind=ref.kind,
+        object=ref.key,
+        generation=ref.generation,
+        name=ref.rule,
         unit=entry.unit,
-        amount=entry.amount,
+        measure=MEASURES[entry.unit],
+        key=key,
+        label=limit_label(entry),
         window=window,
-        blocks=entry.on_exceed is OnExceed.BLOCK,
-        key=SEPARATOR.join(
-            ("quota", quota.source.key, entry.unit, window.label, str(repeat) if repeat else "", quota.per, "")
-        ),
+        accuracy=quota.accuracy,
+        failure=quota.failure_mode,
+        on_exceed=entry.on_exceed,
+        program=_measure(quota.source, entry),
+        alert=alert_rule(quota, entry, key),
+        mid_stream=entry.mid_stream,
+        overage_price=entry.overage_price,
+        queue=entry.queue_ms / 1000,
+        safe_share=quota.safe_share,
+        most_values=_most_values(quota),
     )
+    price = entry.default_price
+    return QuotaLimit(
+        terms=terms,
+        amount=_shared(entry.amount, quota),
+        tier_amounts={tier: _shared(amount, quota) for tier, amount in entry.tier_amounts.items()},
+        extras=tuple(_extra(grant, quota) for grant in quota.grants if grant.unit is entry.unit),
+        blocks=entry.on_exceed not in _PASSING,
+        default_price=None
+        if price is None
+        else lower_price(PriceEntry(input=price.input, output=price.output), PriceSource.DEFAULT),
+    )
+
+
+def _shared(amount: int, quota: QuotaEntry) -> int:
+    """This cluster's part of an amount; what does not divide is nobody's, so that the parts never add up to more."""
+    return amount * quota.share // 100
+
+
+def _extra(grant: ExtraAmount, quota: QuotaEntry) -> Extra:
+    begins = float("-inf") if grant.not_before is None else grant.not_before
+    return Extra(_shared(grant.amount, quota), begins, grant.not_after, grant.scope)
+
+
+def _measure(source: Source, entry: LimitEntry) -> MeasureProgram | None:
+    if not entry.expression:
+        return None
+    try:
+        return compile_measure(entry.expression)
+    except ExpressionError as error:
+        raise BuildError(f"Quota {source.key} expression: {error}") from error
+
+
+def _most_values(quota: QuotaEntry) -> int:
+    if quota.key is not None:
+        return quota.key.max_values
+    return MOST_VALUES if quota.per is QuotaScope.MODEL else 0
 
 
 def _window(source: Source, entry: WindowEntry) -> Window:

@@ -4,8 +4,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from tidegate_dataplane.expressions import Program, ValueProgram
-from tidegate_dataplane.ledger.demand import Window
+from tidegate_dataplane.expressions import KeyProgram, Program, ValueProgram
+from tidegate_dataplane.ledger.demand import Terms
 from tidegate_dataplane.pricing.price import Price
 from tidegate_dataplane.runtime.lists import AddressList, ListKey
 from tidegate_dataplane.snapshot.entries import (
@@ -16,6 +16,7 @@ from tidegate_dataplane.snapshot.entries import (
     Method,
     NetworkEntry,
     Operation,
+    QuotaEntry,
     QuotaScope,
     RateLimitScope,
     RouteEntry,
@@ -23,7 +24,6 @@ from tidegate_dataplane.snapshot.entries import (
     Source,
     TokenProviderEntry,
     Unavailable,
-    Unit,
 )
 
 
@@ -87,6 +87,7 @@ class Bucket(Struct, frozen=True, gc=False):
     rate: float
     key: str
     shadow: bool
+    terms: Terms
 
 
 class MappingPrograms(Struct, frozen=True, eq=False):
@@ -185,25 +186,38 @@ class Policy(Struct, frozen=True, eq=False):
     leaks: Leaks | None
 
 
-class QuotaLimit(Struct, frozen=True, gc=False):
-    """One limit of a quota; the keys of its counters are `key` and then the value of the scope."""
+class Extra(Struct, frozen=True, gc=False):
+    """A one-off grant of a limit: so much more, from and to before these seconds since the epoch, of the counter of
+    `scope` ("" = of each)."""
 
-    ref: RuleRef
-    unit: Unit
     amount: int
-    window: Window
+    begins: float
+    ends: float
+    scope: str
+
+
+class QuotaLimit(Struct, frozen=True, gc=False):
+    """One limit of a quota; the keys of its counters are `terms.key` and then the value of the scope. Amounts are those
+    of this cluster. `blocks`: what goes over is not let pass."""
+
+    terms: Terms
+    amount: int
+    tier_amounts: dict[str, int]
+    extras: tuple[Extra, ...]
     blocks: bool
-    key: str
+    default_price: Price | None = None
 
 
 class Quota(Struct, frozen=True, eq=False):
-    """A quota; empty `tiers` and `teams` mean every consumer."""
+    """A quota; empty `tiers` and `teams` mean every consumer. `program` says whose use shares a counter, for Key."""
 
     ref: RuleRef
     per: QuotaScope
     tiers: frozenset[str]
     teams: frozenset[str]
     limits: tuple[QuotaLimit, ...]
+    entry: QuotaEntry
+    program: KeyProgram | None = None
 
 
 class Backend(Struct, frozen=True, eq=False):
@@ -256,7 +270,7 @@ class Guard(Struct, frozen=True, eq=False):
 
     `providers` are the keys of all that the gates name, by method, `mappings` of those that say who a token stands for.
     `deny` holds every Deny rule, `allow` one group for each policy that has Allow rules: its own reference, and the
-    rules. `by_address` are those of the buckets whose counters are known only when a call comes. `by_target` tells
+    rules. `by_call` are those of the buckets whose counters are known only when a call comes. `by_target` tells
     whether any rule looks at the backend. `cost` is what all expressions may cost that are asked once for each call,
     `target_cost` those asked for each target.
     """
@@ -267,7 +281,7 @@ class Guard(Struct, frozen=True, eq=False):
     deny: tuple[Rule, ...]
     allow: tuple[tuple[RuleRef, tuple[Rule, ...]], ...]
     buckets: tuple[Bucket, ...]
-    by_address: tuple[Bucket, ...]
+    by_call: tuple[Bucket, ...]
     risks: tuple[RiskSection, ...]
     networks: tuple[Network, ...]
     leaks: tuple[Leaks, ...]
@@ -305,6 +319,8 @@ class Subscriptions(Struct, frozen=True, eq=False):
 class Route(Struct, frozen=True, eq=False):
     """An effective route: its entry, its usable targets, and what guards it.
 
+    `quotas` are those whose counters its caller decides, `per_call` need the call itself, `per_backend` the target.
+    `fallbacks` are the targets for calls that a limit sends there; `priced` tells whether any quota counts cost.
     `admits` are the namespaces whose consumers may come in, None means all. `unavailable` says why every call is
     answered 503, if it is; so is each where expressions may cost `too_costly` units, which is 0 where they cost little
     enough. `subscriptions` is None where none is needed.
@@ -320,6 +336,10 @@ class Route(Struct, frozen=True, eq=False):
     guard: Guard
     shadow: Guard | None
     quotas: tuple[Quota, ...]
+    per_call: tuple[Quota, ...]
+    per_backend: tuple[Quota, ...]
+    fallbacks: tuple[Tier, ...]
+    priced: bool
     timeout: float
     stream_idle_timeout: float
     variables: dict[str, object]

@@ -1,5 +1,6 @@
 """The effective route: an entry joined with the policies, quotas and backends that it names."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -11,14 +12,18 @@ from tidegate_dataplane.snapshot.entries import (
     Attachment,
     AuthenticationEntry,
     Method,
+    QuotaScope,
     RateLimitScope,
     RouteEntry,
     Section,
     TargetEntry,
     Unavailable,
+    Unit,
 )
 
 Guards = tuple[Guard, Guard | None]
+# Scopes whose value the call itself decides, and not who calls.
+_PER_CALL = (QuotaScope.ADDRESS, QuotaScope.MODEL, QuotaScope.KEY)
 
 
 class RouteBuilder:
@@ -28,7 +33,7 @@ class RouteBuilder:
         self, policies: Mapping[str, Policy], quotas: Mapping[str, Quota], backends: Mapping[str, Backend]
     ) -> None:
         self._policies = policies
-        self._quotas = quotas
+        self.quotas = quotas
         self._backends = backends
         self._guards: dict[tuple[Attachment, ...], Guards] = {}
         self._namespaces: dict[tuple[str, ...], frozenset[str]] = {}
@@ -43,6 +48,7 @@ class RouteBuilder:
         if guards is None:
             guards = self._guards[entry.policies] = self._fold(entry.policies)
         reached = tiers(entry.targets, self._backends)
+        quotas = with_parents(entry.quotas, self.quotas)
         cost, shadow_cost = (0 if guard is None else _cost(guard, reached) for guard in guards)
         return Route(
             key=entry.source.key,
@@ -55,7 +61,11 @@ class RouteBuilder:
             guard=guards[0],
             # What is only tried closes nothing; then it is not tried.
             shadow=guards[1] if cost + shadow_cost <= ROUTE_LIMIT else None,
-            quotas=tuple(self._quotas[key] for key in dict.fromkeys(entry.quotas) if key in self._quotas),
+            quotas=tuple(quota for quota in quotas if quota.per not in (*_PER_CALL, QuotaScope.BACKEND)),
+            per_call=tuple(quota for quota in quotas if quota.per in _PER_CALL),
+            per_backend=tuple(quota for quota in quotas if quota.per is QuotaScope.BACKEND),
+            fallbacks=tiers(entry.targets, self._backends, fallback=True),
+            priced=any(limit.terms.unit is Unit.COST for quota in quotas for limit in quota.limits),
             timeout=entry.timeout_ms / 1000,
             stream_idle_timeout=entry.stream_idle_timeout_ms / 1000,
             variables={"name": entry.source.name, "namespace": namespace},
@@ -70,8 +80,8 @@ class RouteBuilder:
         for attachment in entry.policies:
             if attachment.policy not in self._policies:
                 yield Unavailable("AIPolicy", attachment.policy)
-        for key in entry.quotas:
-            if key not in self._quotas:
+        for key in (*entry.quotas, *(quota.entry.parent for quota in with_parents(entry.quotas, self.quotas))):
+            if key and key not in self.quotas:
                 yield Unavailable("Quota", key)
 
     def _fold(self, attachments: tuple[Attachment, ...]) -> Guards:
@@ -112,7 +122,7 @@ def fold(attached: Iterable[tuple[Policy, tuple[Section, ...]]]) -> Guard:
         allow=tuple(sorted(groups, key=lambda group: group[1][0].program is not None)),
         buckets=buckets,
         risks=risks,
-        by_address=tuple(bucket for bucket in buckets if bucket.per is RateLimitScope.ADDRESS),
+        by_call=tuple(bucket for bucket in buckets if bucket.per in (RateLimitScope.ADDRESS, RateLimitScope.MODEL)),
         networks=tuple(
             policy.network for policy, sections in pairs if policy.network is not None and Section.NETWORK in sections
         ),
@@ -145,12 +155,26 @@ def _by_method(providers: Iterable[Provider]) -> dict[Method, frozenset[str]]:
     return {method: frozenset(found) for method, found in keys.items()}
 
 
-def tiers(entries: tuple[TargetEntry, ...], backends: Mapping[str, Backend]) -> tuple[Tier, ...]:
-    """Usable targets by priority; those without weight or backend are left out."""
+def with_parents(keys: Iterable[str], quotas: Mapping[str, Quota]) -> tuple[Quota, ...]:
+    """The quotas with these keys and all above them, each once; those that are missing are left out."""
+    found: dict[str, Quota] = {}
+    waiting = deque(keys)
+    while waiting:
+        key = waiting.popleft()
+        if key and key not in found and key in quotas:
+            found[key] = quotas[key]
+            waiting.append(quotas[key].entry.parent)
+    return tuple(found.values())
+
+
+def tiers(
+    entries: tuple[TargetEntry, ...], backends: Mapping[str, Backend], *, fallback: bool = False
+) -> tuple[Tier, ...]:
+    """Usable targets by priority, either the fallbacks or the others; those without weight or backend are left out."""
     by_priority: dict[int, list[Target]] = {}
     for entry in entries:
         backend = backends.get(entry.backend)
-        if backend is not None and entry.weight > 0:
+        if backend is not None and entry.weight > 0 and entry.fallback is fallback:
             target = Target(backend, entry.model, entry.weight, entry.priority)
             by_priority.setdefault(entry.priority, []).append(target)
     return _tiers(by_priority)

@@ -1,8 +1,8 @@
 """The subscribers of a route, found by their consumer in one lookup."""
 
 from tidegate_dataplane.runtime.build_error import BuildError
-from tidegate_dataplane.runtime.lower import SEPARATOR, reference
-from tidegate_dataplane.runtime.objects import Bucket, Plan, Route, Subscriber, Subscriptions
+from tidegate_dataplane.runtime.lower import SEPARATOR, lower_bucket, reference
+from tidegate_dataplane.runtime.objects import Plan, Route, Subscriber, Subscriptions
 from tidegate_dataplane.snapshot.entries import PlanEntry, RateLimitScope, RouteEntry
 
 
@@ -39,12 +39,6 @@ def _plan(route: RouteEntry, plan: PlanEntry) -> Plan:
         return Plan(plan.name, None)
     if plan.requests < 0 or plan.period_ms <= 0 or plan.burst <= 0:
         raise BuildError(f"AIRoute {route.source.key} plan {plan.name}: requests, period and burst must be above zero")
-    bucket = Bucket(
-        ref=reference("AIRoute", route.source, f"plan {plan.name}"),
-        per=RateLimitScope.CONSUMER,
-        burst=plan.burst,
-        rate=plan.requests * 1000 / plan.period_ms,
-        key=SEPARATOR.join(("plan", route.source.key, plan.name, "")),
-        shadow=False,
-    )
-    return Plan(plan.name, bucket)
+    ref = reference("AIRoute", route.source, f"plan {plan.name}")
+    key = SEPARATOR.join(("plan", route.source.key, plan.name, ""))
+    return Plan(plan.name, lower_bucket(ref, key, RateLimitScope.CONSUMER, plan.requests, plan.period_ms, plan.burst))

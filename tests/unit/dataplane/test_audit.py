@@ -89,7 +89,7 @@ async def test_refusals_before_and_after_the_rules_say_why_too(tmp_path: Path) -
         for key in (KEY, KEY, OTHER_KEY, None):
             await exchange(plane, request(chat(), key=key))
     _, limited, unknown, keyless = lines(log)
-    assert limited["why"].startswith("429 rate_limit_exceeded: AIPolicy team-a/open slow is reached")
+    assert limited["why"].startswith("429 rate_limit_exceeded: AIPolicy team-a/open slow of team-a/search is reached")
     assert unknown["why"].startswith("401 invalid_api_key: The API key is not valid")
     # Nobody knows this caller: a flood of such calls must not be decided twice.
     assert keyless["why"].startswith("401 invalid_api_key: No API key was given")

@@ -20,7 +20,7 @@ from samples.snapshots import (
 )
 from tidegate_dataplane.engine import Call, Decision, decide
 from tidegate_dataplane.engine.admit import MAX_PLANS
-from tidegate_dataplane.ledger import Demand
+from tidegate_dataplane.ledger.demand import Demand, Demands
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.snapshot.entries import (
     Method,
@@ -179,6 +179,6 @@ def test_anonymous_callers_share_the_consumer_limit() -> None:
 def test_plans_are_remembered_and_bounded() -> None:
     runtime = world(quota())
     assert admitted(runtime, SEARCH).demands is admitted(runtime, SEARCH).demands
-    runtime.plans.update({f"filler-{number}": () for number in range(MAX_PLANS)})
+    runtime.plans.update({f"filler-{number}": Demands((), 0.0) for number in range(MAX_PLANS)})
     only(runtime, ADS)
     assert len(runtime.plans) == 1

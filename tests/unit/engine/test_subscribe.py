@@ -23,7 +23,8 @@ from samples.snapshots import (
 from tidegate_dataplane.engine import Decision, decide, explain, visible_models
 from tidegate_dataplane.engine.decision import Step
 from tidegate_dataplane.engine.explain_text import render
-from tidegate_dataplane.ledger.memory import MemoryLedger, Reservation
+from tidegate_dataplane.ledger.demand import amounts_of
+from tidegate_dataplane.ledger.ledger import Ledger, Reservation
 from tidegate_dataplane.runtime import BuildError, Runtime, build
 from tidegate_dataplane.snapshot.entries import (
     ApprovalEntry,
@@ -133,12 +134,12 @@ def test_each_consumer_has_the_rate_of_its_plan_for_itself() -> None:
         subscriber(f"x/{who[-3:]}", who=who, plan="basic") for who in ("team-a/ads", "team-a/search", "team-b/app")
     ]
     runtime = world(*basic)
-    ledger = MemoryLedger()
+    ledger = Ledger()
     taken = []
     for number, who in enumerate(("team-a/search", "team-a/search", "team-a/search", "team-a/ads", "team-b/app")):
         (demand,) = ask(runtime, who).demands
         assert str(demand) == "AIRoute team-a/chat plan basic"
-        taken.append(isinstance(ledger.reserve(f"call-{number}", [demand], now=NOON), Reservation))
+        taken.append(isinstance(ledger.reserve(f"call-{number}", [demand], amounts_of(), NOON), Reservation))
     assert taken == [True, True, False, True, True]
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from samples.demands import allowance, bucket, calendar, sliding
 from tidegate_dataplane.engine import limit_exceeded
-from tidegate_dataplane.ledger import Demand, Excess, MemoryLedger, Reservation
+from tidegate_dataplane.ledger.demand import Demand, Excess, amounts_of
+from tidegate_dataplane.ledger.ledger import Ledger, Reservation
 from tidegate_dataplane.snapshot.entries import CalendarPeriod, Unit
 
 DAY = calendar(CalendarPeriod.DAY)
@@ -19,14 +20,20 @@ class Till:
     """A ledger that names each call itself."""
 
     def __init__(self) -> None:
-        self.ledger = MemoryLedger()
+        self.ledger = Ledger()
         self.calls = 0
 
     def ask(self, *demands: Demand, now: float = NOON, prompt: int = 0, output: int = 0) -> Reservation | Excess:
         self.calls += 1
-        return self.ledger.reserve(
-            f"call-{self.calls}", demands, now=now, prompt_tokens=prompt, max_output_tokens=output
-        )
+        answer = self.ledger.reserve(f"call-{self.calls}", demands, amounts_of(prompt, output), now)
+        assert isinstance(answer, Reservation | Excess)
+        return answer
+
+    def settle(self, reservation: Reservation, input_tokens: int, output_tokens: int, now: float = NOON) -> None:
+        self.ledger.settle(reservation, amounts_of(input_tokens, output_tokens), now)
+
+    def used(self, demand: Demand, now: float = NOON) -> int:
+        return self.ledger.local.used(demand, now)
 
     def take(self, *demands: Demand, now: float = NOON, prompt: int = 0, output: int = 0) -> Reservation:
         answer = self.ask(*demands, now=now, prompt=prompt, output=output)
@@ -76,9 +83,9 @@ def test_each_unit_reserves_the_estimate_and_keeps_what_was_used(
 ) -> None:
     limit = allowance(unit=unit, amount=1000, window=DAY)
     held = till.take(limit, prompt=100, output=50)
-    assert till.ledger.used(limit, NOON) == reserved
-    assert till.ledger.settle(held, input_tokens=90, output_tokens=20, now=NOON) == 0
-    assert till.ledger.used(limit, NOON) == settled
+    assert till.used(limit, NOON) == reserved
+    till.settle(held, 90, 20)
+    assert till.used(limit, NOON) == settled
 
 
 def test_what_others_hold_counts(till: Till) -> None:
@@ -87,15 +94,15 @@ def test_what_others_hold_counts(till: Till) -> None:
     excess = till.refused(limit, prompt=30, output=30)
     assert (excess.used, excess.asked, excess.limit) == (150, 60, 200)
     assert excess.retry_after == 12 * 3600
-    till.ledger.settle(first, input_tokens=100, output_tokens=10, now=NOON)
+    till.settle(first, 100, 10, NOON)
     till.take(limit, prompt=30, output=30)
 
 
 def test_all_or_nothing(till: Till) -> None:
     wide, narrow = bucket(burst=5, rate=1.0), allowance(amount=10, window=DAY)
     till.refused(wide, narrow, prompt=11)
-    assert till.ledger.used(wide, NOON) == 0
-    assert till.ledger.used(narrow, NOON) == 0
+    assert till.used(wide, NOON) == 0
+    assert till.used(narrow, NOON) == 0
     assert till.ledger.outstanding == 0
 
 
@@ -126,10 +133,10 @@ def test_a_refusal_says_which_limit_and_when_to_return(till: Till) -> None:
 def test_settling_twice_and_releasing_after_changes_nothing(till: Till) -> None:
     limits = (bucket(burst=5, rate=0.001), allowance(amount=1000, window=DAY), allowance(amount=99, window=sliding(60)))
     held = till.take(*limits, prompt=40, output=50)
-    assert till.ledger.settle(held, input_tokens=100, output_tokens=20, now=NOON) == 30
-    till.ledger.settle(held, input_tokens=1, output_tokens=1, now=NOON)
+    till.settle(held, 100, 20)
+    till.settle(held, 1, 1, NOON)
     till.ledger.release(held)
-    assert [till.ledger.used(limit, NOON) for limit in limits] == [1, 120, 120]
+    assert [till.used(limit, NOON) for limit in limits] == [1, 120, 120]
     assert till.ledger.overshoot_tokens == 30
     till.refused(limits[2], prompt=1)
 
@@ -140,24 +147,27 @@ def test_release_gives_everything_back(till: Till) -> None:
         held = till.take(*limits, prompt=40, output=50)
         till.ledger.release(held)
         till.ledger.release(held)
-    assert [till.ledger.used(limit, NOON) for limit in limits] == [0, 0, 0]
+    assert [till.used(limit, NOON) for limit in limits] == [0, 0, 0]
 
 
 def test_the_same_request_reserves_once(till: Till) -> None:
     limit = allowance(unit=Unit.REQUESTS, amount=5, window=DAY)
-    first = till.ledger.reserve("a", (limit,), now=NOON)
-    assert till.ledger.reserve("a", (limit,), now=NOON) is first
-    assert till.ledger.used(limit, NOON) == 1
+    first = till.ledger.reserve("a", (limit,), amounts_of(), NOON)
+    assert till.ledger.reserve("a", (limit,), amounts_of(), NOON) is first
+    assert till.used(limit, NOON) == 1
 
 
-def test_a_calendar_window_begins_anew_and_charges_a_call_where_it_came(till: Till) -> None:
+def test_a_calendar_window_begins_anew_and_charges_a_reservation_where_it_came(till: Till) -> None:
     limit = allowance(amount=100, window=DAY)
     evening, morning = MIDNIGHT + 86_399, MIDNIGHT + 86_400
     held = till.take(limit, now=evening, prompt=80)
     till.refused(limit, now=evening, prompt=80)
     till.take(limit, now=morning, prompt=80)
-    till.ledger.settle(held, input_tokens=90, output_tokens=90, now=morning)
-    assert till.ledger.used(limit, morning) == 80
+    till.settle(held, 40, 30, morning)
+    assert till.used(limit, morning) == 80
+    late = till.take(limit, now=morning, prompt=20)
+    till.settle(late, 20, 30, morning + 86_400)
+    assert till.used(limit, morning + 86_400) == 30, "what goes beyond the reservation counts, though its day is over"
 
 
 def test_a_sliding_window_is_freed_as_time_passes(till: Till) -> None:
@@ -177,10 +187,10 @@ def test_what_need_not_be_obeyed_is_counted_and_reported(till: Till) -> None:
     assert till.take(alert, shadow, prompt=8).exceeded == ()
     over = till.take(alert, shadow, prompt=8)
     assert [(one.demand, one.used) for one in over.exceeded] == [(alert, 8), (shadow, 1)]
-    assert till.ledger.used(alert, NOON) == 16
-    assert till.ledger.used(shadow, NOON) == 1, "what would have been refused takes nothing"
+    assert till.used(alert, NOON) == 16
+    assert till.used(shadow, NOON) == 1, "what would have been refused takes nothing"
     till.ledger.release(over)
-    assert (till.ledger.used(alert, NOON), till.ledger.used(shadow, NOON)) == (8, 1)
+    assert (till.used(alert, NOON), till.used(shadow, NOON)) == (8, 1)
 
 
 def test_a_changed_amount_keeps_what_is_used(till: Till) -> None:
@@ -218,11 +228,9 @@ def test_idle_counters_go_and_those_in_use_stay(till: Till) -> None:
     for number in range(20_000):
         visitor = f"visitor-{number}"
         demands = (bucket(visitor, burst=5, rate=5.0), allowance(visitor, amount=9, window=sliding(1)))
-        till.ledger.settle(
-            till.take(*demands, now=NOON + number * 0.01, prompt=1), input_tokens=1, output_tokens=0, now=NOON
-        )
+        till.settle(till.take(*demands, now=NOON + number * 0.01, prompt=1), 1, 0)
     assert till.ledger.counters < 2_000
-    assert till.ledger.used(kept, NOON + 200) == 7
+    assert till.used(kept, NOON + 200) == 7
 
 
 def test_a_counter_made_in_the_middle_of_a_call_does_not_sweep_its_neighbours(till: Till) -> None:

@@ -1,0 +1,107 @@
+"""The limits that count a call, as people and programs read them. Pure."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate_dataplane.engine.admit import backend_demands
+from tidegate_dataplane.engine.decision import Decision
+from tidegate_dataplane.engine.denials import shown
+from tidegate_dataplane.ledger.demand import Demand, Window
+from tidegate_dataplane.snapshot.entries import Accuracy, OnExceed, Unit
+
+_BEYOND: Final = {
+    OnExceed.ALERT: "only alerts",
+    OnExceed.CHARGE: "what is beyond is charged",
+    OnExceed.FALLBACK: "then the fallback targets",
+}
+
+
+class Limit(Struct, frozen=True, rename="camel"):
+    """A rate limit or quota that the call must pass.
+
+    `amount` is what holds in this cluster, for this caller, at this time: after share, tier and grants; micro-dollars
+    of Cost, milliseconds of ComputeSeconds. `per_second` is of rate limits, `window` ("" for Concurrent) and
+    `on_exceed` of quotas, `failure_mode` of those that are counted in the shared store. `scope` says whose counter it
+    is.
+    """
+
+    object: str
+    name: str
+    unit: str
+    amount: int
+    per_second: float
+    window: str
+    obeyed: bool
+    scope: str
+    accuracy: str
+    failure_mode: str
+    on_exceed: str
+    queue_seconds: float
+
+    def __str__(self) -> str:
+        """E.g. `Quota team-a/money Cost of team-a/search: $50 per Month in Europe/Berlin [Leased; Closed without the
+        store]`."""
+        whose = f" of {self.scope}" if self.scope else ""
+        remarks = "; ".join(self._remarks())
+        return f"{self.object} {self.name}{whose}: {self._amount()}{f' [{remarks}]' if remarks else ''}"
+
+    def _amount(self) -> str:
+        if self.per_second:
+            return f"bursts of {self.amount}, then {self.per_second:g} a second"
+        amount = shown(Unit(self.unit), self.amount)
+        return f"{amount} {self.window}" if self.window else f"{amount} at once"
+
+    def _remarks(self) -> list[str]:
+        remarks = []
+        if self.accuracy != Accuracy.LOCAL:
+            remarks += [self.accuracy, f"{self.failure_mode} without the store"]
+        if self.on_exceed == OnExceed.QUEUE:
+            remarks.append(f"then waits up to {self.queue_seconds:g} s")
+        elif self.on_exceed in _BEYOND:
+            remarks.append(_BEYOND[OnExceed(self.on_exceed)])
+        return remarks if self.obeyed else [*remarks, "counted, never refuses"]
+
+
+def limits_of(decision: Decision, now: float) -> tuple[Limit, ...]:
+    """Those of the call itself, and those of each backend that it may go to."""
+    return tuple(limit_of(demand) for demand in (*decision.demands, *_of_backends(decision, now)))
+
+
+def limit_of(demand: Demand) -> Limit:
+    """One of them."""
+    terms = demand.terms
+    shared = terms.accuracy is not Accuracy.LOCAL
+    return Limit(
+        object=f"{terms.kind} {terms.object}",
+        name=terms.name,
+        unit=terms.unit,
+        amount=demand.amount,
+        per_second=terms.rate,
+        window=_words(terms.window) if terms.window else "",
+        obeyed=demand.obeyed,
+        scope=demand.scope,
+        accuracy=terms.accuracy,
+        failure_mode=terms.failure if shared else "",
+        on_exceed="" if terms.rate else terms.on_exceed,
+        queue_seconds=terms.queue,
+    )
+
+
+def _of_backends(decision: Decision, now: float) -> list[Demand]:
+    route, consumer = decision.route, decision.consumer
+    if route is None or consumer is None or not route.per_backend:
+        return []
+    tiers = route.tiers if decision.tiers is None else decision.tiers
+    backends = {order[0].backend.key for tier in tiers for order in tier.orders}
+    return [demand for key in sorted(backends) for demand in backend_demands(route, consumer, key, now)]
+
+
+def _words(window: Window) -> str:
+    if window.calendar is not None:
+        return f"per {window.calendar.value} in {window.time_zone}"
+    seconds = window.sliding_seconds
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds % size == 0:
+            return f"in {seconds / size:g}{name}"
+    return f"in {seconds:g}s"

@@ -1,0 +1,206 @@
+"""What this data plane has used of shared limits, in a file that outlives it.
+
+A table of fixed rows, mapped into memory: writing a figure is writing memory, and the kernel keeps what was written
+when the process is killed. Rows are dense and never move while they live, so that a row number stays good; an open-
+addressed index finds the row of a counter (128 bits of its key) and slot (see store/protocol.py). Without a path the
+table lives in memory alone and is gone with the process.
+
+One process at a time: the file is locked. All integers are 64 bits, signed, of this machine's byte order.
+"""
+
+import fcntl
+import mmap
+import os
+import secrets
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from struct import unpack
+from typing import Final
+
+from tidegate_dataplane.store.protocol import OWNER_BYTES, Position
+
+# Columns of a row. LOW and HIGH are the counter's key. The figures are this data plane's own in SLOT; OTHERS is what
+# all other data planes had been granted in it, when the store last said so. SEEN is for whoever looks for idle rows.
+LOW, HIGH, SLOT, USED, HELD, GRANTED, OTHERS, KIND, WIDTH, END, SEEN, STATE = range(12)
+COLUMNS: Final = 12
+# STATE: 0 free, 1 in use.
+_MAGIC: Final = int.from_bytes(b"tidegte1", "little")
+_HEADER: Final = 64  # integers
+_VERSION, _OWNER, _SEQUENCE, _ACKNOWLEDGED, _EPOCH, _ROWS = 1, 2, 4, 5, 6, 7
+# A batch may have been sent and not noted when the process was killed: numbers go on well beyond it.
+_LEAP: Final = 1_000_000
+_FIRST_ROWS: Final = 1_024
+_EMPTY, _GONE = 0, 1  # in the index; rows are stored with 2 added
+
+
+class JournalError(ValueError):
+    """The file cannot be used; the message says what to do."""
+
+
+class Journal:
+    """The table. `cells` is the flat view of all integers: row `r`, column `c` is `cells[base(r) + c]`."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Open or make it. Raises JournalError, or OSError when the file cannot be opened."""
+        self.path = path
+        self._fd = os.memfd_create("tidegate-journal") if path is None else _open(path)
+        size = os.fstat(self._fd).st_size
+        fresh = size == 0
+        if fresh:
+            size = (_HEADER + _FIRST_ROWS * COLUMNS) * 8
+            os.ftruncate(self._fd, size)
+        elif size < _HEADER * 8 or size % 8:
+            raise JournalError(f"{path} is no usage journal: give another path, or remove the file if you know it")
+        self._map = mmap.mmap(self._fd, size)
+        self.cells = memoryview(self._map).cast("q")
+        if fresh:
+            self.cells[_VERSION] = COLUMNS
+            self.cells[_OWNER], self.cells[_OWNER + 1] = unpack("=qq", secrets.token_bytes(OWNER_BYTES))
+            self.cells[0] = _MAGIC
+        elif self.cells[0] != _MAGIC or self.cells[_VERSION] != COLUMNS:
+            raise JournalError(f"{path} is no usage journal of this version: give another path, or remove the file")
+        self._free: list[int] = []
+        self._index = array("I")
+        self._marks = 0
+        self._live = 0
+        self._read_rows()
+
+    @property
+    def position(self) -> Position:
+        """Where this data plane stands with the store, for a process that begins."""
+        owner = bytes(self.cells[_OWNER : _OWNER + 2].cast("B"))
+        sequence = self.cells[_SEQUENCE]
+        return Position(owner, sequence + _LEAP if sequence else 0, self.cells[_ACKNOWLEDGED], self.cells[_EPOCH])
+
+    def note(self, position: Position) -> None:
+        """Remember it, after each exchange."""
+        self.cells[_SEQUENCE] = position.sequence
+        self.cells[_ACKNOWLEDGED] = position.acknowledged
+        self.cells[_EPOCH] = position.epoch
+
+    @property
+    def live(self) -> int:
+        """Number of rows in use."""
+        return self._live
+
+    def find(self, low: int, high: int, slot: int) -> int:
+        """Where the row of a counter and slot begins in `cells`; 0 when there is none."""
+        index, cells = self._index, self.cells
+        mask = len(index) - 1
+        place = (low ^ slot * 0x9E3779B1) & mask
+        while (mark := index[place]) != _EMPTY:
+            if mark != _GONE:
+                at = _HEADER + (mark - 2) * COLUMNS
+                if cells[at + LOW] == low and cells[at + SLOT] == slot and cells[at + HIGH] == high:
+                    return at
+            place = (place + 1) & mask
+        return 0
+
+    def add(self, low: int, high: int, slot: int, kind: int, width: int, end: int) -> int:
+        """A new row, all figures zero; `end` (milliseconds of the store's clock, 0: never) is when it may go."""
+        row = self._free.pop() if self._free else self._grow()
+        at = _HEADER + row * COLUMNS
+        cells = self.cells
+        cells[at + LOW], cells[at + HIGH], cells[at + SLOT] = low, high, slot
+        cells[at + USED] = cells[at + HELD] = cells[at + GRANTED] = cells[at + OTHERS] = 0
+        cells[at + KIND], cells[at + WIDTH], cells[at + END], cells[at + SEEN] = kind, width, end, 0
+        cells[at + STATE] = 1
+        self._live += 1
+        if (self._marks + 1) * 2 > len(self._index):
+            self._rebuild()
+        else:
+            self._enter(row)
+        return at
+
+    def drop(self, at: int) -> None:
+        """Forget a row."""
+        row = (at - _HEADER) // COLUMNS
+        cells, index = self.cells, self._index
+        mask = len(index) - 1
+        place = (cells[at + LOW] ^ cells[at + SLOT] * 0x9E3779B1) & mask
+        while index[place] != row + 2:
+            place = (place + 1) & mask
+        index[place] = _GONE
+        cells[at + STATE] = 0
+        self._live -= 1
+        self._free.append(row)
+
+    @property
+    def count(self) -> int:
+        """Number of rows, free ones included."""
+        return self.cells[_ROWS]
+
+    def at(self, row: int) -> int:
+        """Where a row begins in `cells`; 0 when it is free."""
+        at = _HEADER + row * COLUMNS
+        return at if self.cells[at + STATE] else 0
+
+    def rows(self) -> Iterator[int]:
+        """Where each row in use begins; rows may be dropped meanwhile."""
+        for row in range(self.cells[_ROWS]):
+            at = _HEADER + row * COLUMNS
+            if self.cells[at + STATE]:
+                yield at
+
+    def close(self) -> None:
+        """Unlock the file."""
+        self.cells.release()
+        self._map.close()
+        os.close(self._fd)
+
+    def _grow(self) -> int:
+        row = self.cells[_ROWS]
+        if _HEADER + (row + 1) * COLUMNS > len(self.cells):
+            size = (_HEADER + 2 * row * COLUMNS) * 8
+            os.ftruncate(self._fd, size)
+            self.cells.release()
+            self._map.resize(size)
+            self.cells = memoryview(self._map).cast("q")
+        self.cells[_ROWS] = row + 1
+        return row
+
+    def _read_rows(self) -> None:
+        """What an earlier process held is held no more: it was killed, or has settled all of it."""
+        cells = self.cells
+        count = cells[_ROWS]
+        if _HEADER + count * COLUMNS > len(cells):
+            raise JournalError(f"{self.path} has lost its end: remove it; the store still knows what it was told")
+        for row in range(count):
+            at = _HEADER + row * COLUMNS
+            if cells[at + STATE]:
+                cells[at + HELD] = 0
+                cells[at + GRANTED] = cells[at + USED]
+                self._live += 1
+            else:
+                self._free.append(row)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        size = 1 << max(10, (4 * self._live + 4).bit_length())
+        self._index = array("I", bytes(4 * size))
+        self._marks = 0
+        for at in self.rows():
+            self._enter((at - _HEADER) // COLUMNS)
+
+    def _enter(self, row: int) -> None:
+        at = _HEADER + row * COLUMNS
+        index = self._index
+        mask = len(index) - 1
+        place = (self.cells[at + LOW] ^ self.cells[at + SLOT] * 0x9E3779B1) & mask
+        while index[place] > _GONE:
+            place = (place + 1) & mask
+        if index[place] == _EMPTY:
+            self._marks += 1
+        index[place] = row + 2
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise JournalError(f"{path} is in use by another process: give each data plane a journal of its own") from None
+    return fd

@@ -1,0 +1,127 @@
+"""Where a demand's counter is in the shared store: its kind, bounds and present slot, by the store's clock."""
+
+from struct import pack, unpack
+from time import monotonic
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate_dataplane.ledger.calendar import bounds
+from tidegate_dataplane.ledger.cells import SLOTS
+from tidegate_dataplane.ledger.demand import Demand, Window
+from tidegate_dataplane.snapshot.entries import Accuracy
+from tidegate_dataplane.store.protocol import Kind
+
+# How long leased tokens of a bucket may be kept, at most.
+LEASE_US: Final = 250_000
+# Late settlements still find the row of a window that is over.
+_GRACE_MS: Final = 60_000
+# A window of concurrency never ends.
+_NEVER: Final = 0
+
+
+class Place(Struct, frozen=True, gc=False):
+    """Fields as in store.protocol.Line. `ends` is when the row may be forgotten, 0 never; `lease` is how many tokens of
+    a bucket are drawn at once."""
+
+    kind: Kind
+    a: int
+    b: int
+    c: int
+    slot: int
+    ends: int
+    lease: int = 1
+
+
+_GAUGE: Final = Place(Kind.GAUGE, 0, 0, 0, 0, _NEVER)
+
+
+class Places:
+    """Places of demands now. `offset` is the store's clock (seconds since the epoch) less the monotonic one."""
+
+    def __init__(self, offset: float) -> None:
+        self._offset = int(offset * 1000)
+        self._windows: dict[str, Place] = {}
+        self._buckets: dict[tuple[float, int, Accuracy], Place] = {}
+
+    def now_ms(self) -> int:
+        """The store's time, as far as it is known here."""
+        return int(monotonic() * 1000) + self._offset
+
+    def set_clock(self, server_ms: int) -> None:
+        """Take the store's time from an answer that has just come."""
+        self._offset = server_ms - int(monotonic() * 1000)
+
+    def of(self, demand: Demand) -> Place:
+        """Where its counter is."""
+        terms = demand.terms
+        window = terms.window
+        if window is None:
+            return self._bucket(demand) if terms.rate else _GAUGE
+        now = self.now_ms()
+        place = self._windows.get(window.label)
+        if place is not None and (now < place.b if window.calendar is not None else place.slot == now // place.a):
+            return place
+        place = self._windows[window.label] = _window(window, now)
+        return place
+
+    def ends(self, kind: int, slot: int, width: int, window_end: int) -> int:
+        """When the row of a slot may be forgotten; 0 never."""
+        if kind == Kind.SLIDING:
+            return (slot + SLOTS + 2) * width + _GRACE_MS
+        return window_end + _GRACE_MS if kind == Kind.WINDOW else _NEVER
+
+    def report_bounds(self, kind: int, width: int, slot: int, end: int) -> tuple[int, int, int]:
+        """The bounds of a row of the journal, for figures about the past."""
+        if kind == Kind.SLIDING:
+            return width, SLOTS + 1, 0
+        if kind == Kind.WINDOW:
+            return slot, end - _GRACE_MS, end - _GRACE_MS
+        return 0, 0, 0
+
+    def _bucket(self, demand: Demand) -> Place:
+        terms = demand.terms
+        name = (terms.rate, demand.amount, terms.accuracy)
+        place = self._buckets.get(name)
+        if place is None:
+            place = self._buckets[name] = _bucket(terms.rate, demand.amount, terms.accuracy)
+        return place
+
+
+def _window(window: Window, now: int) -> Place:
+    if window.calendar is None:
+        width = max(1, -(-int(window.sliding_seconds * 1000) // SLOTS))
+        slot = now // width
+        # What is leased is spent within its slot, and the slot in which the stretch began counts whole.
+        return Place(Kind.SLIDING, width, SLOTS + 1, 0, slot, (slot + SLOTS + 2) * width + _GRACE_MS)
+    present = bounds(window.calendar, window.time_zone, now / 1000)
+    following = bounds(window.calendar, window.time_zone, present.end)
+    start, end = int(present.start * 1000), int(present.end * 1000)
+    return Place(Kind.WINDOW, start, end, int(following.end * 1000), start, end + _GRACE_MS)
+
+
+def _bucket(rate: float, burst: int, accuracy: Accuracy) -> Place:
+    life = 0
+    if accuracy is Accuracy.LEASED:
+        # Tokens that are drawn ahead are taken off the burst; below two of them it is not worth it.
+        life = min(LEASE_US, int(burst / rate * 1_000_000 / 2))
+        if life * rate < 2_000_000:
+            life = 0
+    lease = max(1, int(life * rate / 1_000_000))
+    return Place(Kind.BUCKET, max(1, round(1_000_000_000 / rate)), burst, life, 0, _NEVER, lease)
+
+
+def digest_halves(digest: bytes) -> tuple[int, int]:
+    """A counter's 16 bytes as two integers, as the journal keeps them."""
+    low, high = unpack("=qq", digest)
+    return low, high
+
+
+def key_bytes(demand: Demand) -> bytes:
+    """The 16 bytes of a demand's counter."""
+    return pack("=qq", demand.low, demand.high)
+
+
+def key_bytes_of(low: int, high: int) -> bytes:
+    """The 16 bytes of a row's counter."""
+    return pack("=qq", low, high)
