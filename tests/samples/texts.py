@@ -8,8 +8,8 @@ TEXTS: dict[str, str] = {
         "calling, what they may ask for, and how much of it is left this month. When a provider falls silent in the "
         "middle of an answer, somebody still has to say how many tokens were used; guessing too little makes a budget "
         "meaningless, and guessing too much makes its owner angry.\n\nSo it counts. Not while the answer is on its "
-        "way, because nobody should wait for a bookkeeper, but right afterwards, and only if the provider kept the number "
-        "to itself.\n"
+        "way, because nobody should wait for a bookkeeper, but right afterwards, and only if the provider kept the "
+        "number to itself.\n"
     ),
     "German": (
         "Ein Gateway steht zwischen den Menschen, die Anwendungen bauen, und den Modellen, die ihnen antworten. Es "
@@ -26,9 +26,9 @@ TEXTS: dict[str, str] = {
     ),
     "Spanish": (
         "Una pasarela se sitúa entre quienes construyen aplicaciones y los modelos que les responden. Sabe quién "
-        "llama, qué se puede pedir y cuánto queda para este mes. Si un proveedor se queda callado en mitad de una respuesta, "
-        "alguien tiene que decir cuántos tokens se han usado. Por eso cuenta, aunque solo después, cuando ya nadie "
-        "está esperando.\n"
+        "llama, qué se puede pedir y cuánto queda para este mes. Si un proveedor se queda callado en mitad de una "
+        "respuesta, alguien tiene que decir cuántos tokens se han usado. Por eso cuenta, aunque solo después, cuando "
+        "ya nadie está esperando.\n"
     ),
     "Russian": (
         "Шлюз стоит между теми, кто пишет приложения, и моделями, которые им отвечают. Он знает, кто звонит, о чём "

@@ -57,6 +57,8 @@ class TokenCounter:
         encoding = encoding_of(model)
         tally = Tally(encoding)
         tokens = await self._run(delivered.size, encoding, lambda: delivered.tokens(tally))
+        if not tally.exact:
+            tokens = max(tokens, delivered.pieces)
         return Counted(tokens, delivered.exact and tally.exact)
 
     async def texts(self, texts: list[str], model: str) -> Counted:

@@ -4,6 +4,7 @@ Source of the shapes: OpenAI API reference, "Chat completion chunk", "Completion
 `reasoning_content` and `reasoning` are what DeepSeek, vLLM and others add to a delta.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -12,7 +13,6 @@ import msgspec
 from msgspec import Struct
 
 from tidegate_dataplane.counting.cuts import last_cut
-from tidegate_dataplane.counting.tokenizer import BYTES_PER_TOKEN
 
 Count = Callable[[str], int]
 
@@ -22,6 +22,8 @@ TEXT_CHARS: Final = 64 * 1024
 _MAX_CHANNELS: Final = 512  # 128 choices with a few tool calls each; more share one
 _DATA = re.compile(rb"(?:^|[\r\n])data: ?([^\r\n]+)")
 _FIELDS: Final = ("content", "refusal", "reasoning_content", "reasoning")
+
+_NO_TEXT: Final = frozenset({"role", "type", "id", "index"})
 
 Channel = tuple[int, str]
 _OVERFLOW: Final[Channel] = (-1, "")
@@ -68,10 +70,10 @@ class Delivered:
     """What a stream has given to its caller, as text by choice and kind. Events are kept as they are and read late:
     a stream whose provider reports in the end has cost an append for each chunk.
 
-    `exact` turns False when an event could not be read, which then counts by its size.
+    `exact` turns False when text came in a form that is not OpenAI's.
     """
 
-    __slots__ = ("_raw", "_raw_bytes", "_texts", "chars", "exact", "folded")
+    __slots__ = ("_raw", "_raw_bytes", "_texts", "chars", "exact", "folded", "pieces")
 
     def __init__(self) -> None:
         self._raw: list[bytes] = []
@@ -79,6 +81,7 @@ class Delivered:
         self._texts: dict[Channel, list[str]] = {}
         self.chars = 0  # of text that is kept
         self.folded = 0  # tokens of text that was counted and let go of
+        self.pieces = 0  # of text; each is a token at least
         self.exact = True
 
     def keep(self, data: bytes) -> None:
@@ -92,7 +95,7 @@ class Delivered:
         """What was kept so far is in a provider's report."""
         self._raw.clear()
         self._texts.clear()
-        self._raw_bytes = self.chars = self.folded = 0
+        self._raw_bytes = self.chars = self.folded = self.pieces = 0
         self.exact = True
 
     @property
@@ -132,11 +135,12 @@ class Delivered:
         self._raw.clear()
         self._raw_bytes = 0
         for event in _DATA.findall(data):
+            if event.startswith(b"[DONE]"):
+                continue
             try:
                 self._take(_decode_event(event))
             except _UNREADABLE:
-                if event.strip() != b"[DONE]":
-                    self._guess(event)
+                self._take_loosely(event)
 
     def _take(self, event: _Event) -> None:
         if event.choices:
@@ -178,11 +182,22 @@ class Delivered:
                 channel = _OVERFLOW
             parts = self._texts.setdefault(channel, [])
         parts.append(text)
+        self.pieces += 1
         self.chars += len(text)
 
-    def _guess(self, event: bytes) -> None:
-        self.exact = False
-        self.folded += -(-len(event) // BYTES_PER_TOKEN)
+    def _take_loosely(self, event: bytes) -> None:
+        """What the strict reader refuses: half a surrogate pair, or text in a form of the provider's own."""
+        try:
+            value = json.loads(event)
+        except (ValueError, RecursionError):
+            return  # nothing that a caller could read
+        try:
+            self._take(msgspec.convert(value, _Event))
+        except msgspec.ValidationError:
+            self.exact = False
+            choices = value.get("choices") if isinstance(value, dict) else None
+            for number, choice in enumerate(_objects(choices)):
+                self._add((number, "content"), "".join(_strings(choice.get("delta"))))
 
 
 def _is_text(type: str) -> bool:
@@ -229,6 +244,19 @@ def _of_call(function: Any) -> Iterator[str]:
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, list):
         yield from (each for each in value if isinstance(each, dict))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """What is written anywhere inside a delta, but not what it is called. The reader of JSON bounds the depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if name not in _NO_TEXT:
+                yield from _strings(each)
 
 
 def _text(value: Any) -> Iterator[str]:

@@ -35,8 +35,10 @@ def count(text: str, encoding: Encoding) -> int | None:
         return None
     try:
         return sum(len(encode(part)) for part in cut(text))
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return count(text.encode("utf-8", "replace").decode(), encoding)
+    except UnicodeEncodeError:
+        # Halves of surrogate pairs, as some servers cut them: two that meet are the character, one alone is none.
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return sum(len(encode(part)) for part in cut(whole))
     except BaseException as error:
         # A panic of the Rust code is no Exception; it must not end the request that is only being counted.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":

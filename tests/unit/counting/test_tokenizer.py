@@ -85,7 +85,8 @@ def test_what_looks_like_a_special_token_is_text() -> None:
 
 
 def test_half_a_surrogate_pair_is_counted_as_what_replaces_it() -> None:
-    assert count("a\ud800b", Encoding.O200K) == count("a?b", Encoding.O200K)
+    assert count("a\ud800b", Encoding.O200K) == count("a\ufffdb", Encoding.O200K)
+    assert count("\ud83d" + "\ude80", Encoding.O200K) == count("\U0001f680", Encoding.O200K)
     assert estimate("\ud800") == 1
 
 
