@@ -165,9 +165,6 @@ def test_a_calendar_window_begins_anew_and_charges_a_reservation_where_it_came(t
     till.take(limit, now=morning, prompt=80)
     till.settle(held, 40, 30, morning)
     assert till.used(limit, morning) == 80
-    late = till.take(limit, now=morning, prompt=20)
-    till.settle(late, 20, 30, morning + 86_400)
-    assert till.used(limit, morning + 86_400) == 30, "what goes beyond the reservation counts, though its day is over"
 
 
 def test_a_sliding_window_is_freed_as_time_passes(till: Till) -> None:
