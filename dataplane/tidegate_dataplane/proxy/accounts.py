@@ -12,7 +12,7 @@ from tidegate_dataplane.ledger.demand import Amounts, amounts_of
 from tidegate_dataplane.ledger.ledger import Ledger
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.pricing.usage import Usage
-from tidegate_dataplane.proxy.charging import Charge, charge_of
+from tidegate_dataplane.proxy.charging import Charge, asked_service, charge_of
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome
 from tidegate_dataplane.proxy.meter import NO_METER, Meter
 from tidegate_dataplane.proxy.metering import CallMeter
@@ -44,6 +44,8 @@ class Accounts:
         target, prompt = exchange.target, exchange.prompt
         model = target.model or ("" if prompt is None else prompt.model)
         price = (exchange.prices.of(target.backend, model) or held.default) if held.priced else None
+        if price is not None and price.services:
+            price = price.in_service(asked_service(prompt))
         return CallMeter(self._ledger, held, target.backend.key, price)
 
     def settle(self, exchange: Exchange, held: Held, input: int) -> None:

@@ -22,6 +22,7 @@ from tidegate_dataplane.ledger.ledger import Found, Ledger, Reservation
 from tidegate_dataplane.pressure.waiting import QuotaLines
 from tidegate_dataplane.pricing.lookup import Prices
 from tidegate_dataplane.pricing.price import Price, bound
+from tidegate_dataplane.proxy.charging import asked_service
 from tidegate_dataplane.proxy.exchange import Exchange
 from tidegate_dataplane.runtime import Route, Runtime, Target
 from tidegate_dataplane.runtime.objects import Consumer
@@ -114,7 +115,7 @@ class Reserver:
         demands: tuple[Demand, ...],
         order: tuple[Target, ...],
     ) -> Held | Refused:
-        cost, default = _cost(prices, call, route, order) if route.priced else (0, None)
+        cost, default = _cost(exchange, prices, call, route, order) if route.priced else (0, None)
         if cost is None:
             return Refused(denials.price_unknown(route, call.model))
         amounts = amounts_of(
@@ -184,16 +185,18 @@ class Reserver:
                 self._lines.notify(demand.key)
 
 
-def _cost(prices: Prices, call: Call, route: Route, order: Sequence[Target]) -> tuple[int | None, Price | None]:
+def _cost(
+    exchange: Exchange, prices: Prices, call: Call, route: Route, order: Sequence[Target]
+) -> tuple[int | None, Price | None]:
     """Micro-dollars that the call costs at most, wherever it goes; None when nobody can say and a limit insists."""
-    default = _default_price(route)
+    default, service = _default_price(route), asked_service(exchange.prompt)
     most = 0
     for target in order:
         price = prices.of(target.backend, target.model or call.model) or default
         if price is None:
             return None, None
         images = call.images if call.operation is Operation.IMAGE else 0
-        most = max(most, bound(price, call.prompt_tokens, call.max_output_tokens, images))
+        most = max(most, bound(price.in_service(service), call.prompt_tokens, call.max_output_tokens, images))
     return most, default
 
 
