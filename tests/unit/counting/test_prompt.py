@@ -85,7 +85,7 @@ def test_what_the_provider_remembers_cannot_be_counted() -> None:
 
 NAMES = st.sampled_from(["role", "content", "type", "text", "name", "image_url"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=12,
 )
