@@ -240,7 +240,7 @@ class Grant(Shape):
     scope: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
         default=None,
         alias="for",
-        description="For which counter, such as team-a/search for per: Consumer; for each of them when absent.",
+        description="For which counter, such as team-a/search (namespace/name) for per: Consumer, Team, Route or Backend; for each when absent.",
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tidegate_dataplane.snapshot.entries import OnExceed, QuotaEntry, RouteEntry
+from tidegate_dataplane.snapshot.entries import OnExceed, QuotaEntry, QuotaScope, RouteEntry
 from tidegate_operator.compile.forms import Forms
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo
@@ -16,6 +16,8 @@ from tidegate_operator.verdicts import Finding, Reason
 from tidegate_operator.world import Facts, Kind, ObjectKey, World
 
 _NAMED_ROUTES = 3
+# Whose counters have the form namespace/name.
+_KEYED = (QuotaScope.CONSUMER, QuotaScope.TEAM, QuotaScope.ROUTE, QuotaScope.BACKEND)
 
 
 def lower_quotas(forms: Forms, world: World, facts: Facts, memo: Memo, out: Lowered) -> None:
@@ -108,6 +110,12 @@ def _notes(key: ObjectKey, content: QuotaEntry, forms: Forms, facts: Facts) -> I
         if grant.unit not in units:
             message = "no limit of this quota has this unit, so the grant adds to nothing"
             yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].unit", message)
+        if grant.scope and content.per in _KEYED and "/" not in grant.scope:
+            message = f"names no {content.per} (namespace/name), so the grant adds to nothing"
+            yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].for", message)
+        elif grant.scope and content.per is QuotaScope.GATEWAY:
+            message = "means nothing with per: Gateway, which has one counter, so the grant adds to nothing: leave it out"
+            yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].for", message)
 
 
 def _applying(route: RouteEntry, forms: Forms) -> set[ObjectKey]:

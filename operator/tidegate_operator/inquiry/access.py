@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from tidegate_dataplane.engine.decision import Decision, methods_of
+from tidegate_dataplane.engine.decision import methods_of
+from tidegate_dataplane.engine.limits import limits_of
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import Consumer, Identity, Route
 from tidegate_dataplane.snapshot.entries import Operation
@@ -85,16 +86,9 @@ def _use(
     found = [one for one in let_in(runtime, calls, who, now) if one[2].route is route]
     if found:
         methods = tuple(dict.fromkeys(methods_of(identity) for _, identity, _ in found))
-        return methods, tuple(dict.fromkeys(limit for _, _, decision in found for limit in _limits(decision)))
+        limits = dict.fromkeys(str(limit) for _, _, decision in found for limit in limits_of(decision, now))
+        return methods, tuple(limits)
     claim = runtime.table.find(calls[0].host, calls[0].base, operation, name, calls[0].headers)
     if claim is not None and claim[0] != route.key:
         return f"AIRoute {claim[0]} takes these calls"
     return why_not(runtime, calls[0], who[0], now)
-
-
-def _limits(decision: Decision) -> Iterator[str]:
-    for demand in decision.demands:
-        if demand.obeyed:
-            per = f"bursts of {demand.amount}, then {demand.rate:g}/s" if demand.rate else f"{demand.amount}"
-            window = f" in {demand.window.label}" if demand.window else ""
-            yield f"{demand}: {per}{window}"

@@ -65,7 +65,7 @@ def _differences(expect: ExpectPart, found: Explanation) -> Iterator[str]:
     why = deciding(found.steps, denial)
     yield from _within("reason", (expect.reason,), (why if denial is None else f"{denial.message} {why}",))
     yield from _within("remedy", (expect.remedy,), [str(one) for one in found.remedies])
-    yield from _within("limits", expect.limits, [f"{one.object} {one.name}" for one in found.limits])
+    yield from _within("limits", expect.limits, [str(one) for one in found.limits])
     yield from _within("targets", expect.targets, found.targets)
     yield from _within("shadow", expect.shadow, found.shadow)
 

@@ -37,7 +37,7 @@ def test_what_a_consumer_can_use(tmp_path: Path) -> None:
     assert code == 0
     allowed, _, refused = output.partition("cannot use:")
     assert "AIRoute default/chat  Chat  gpt-4o  by APIKey" in allowed
-    assert "AIPolicy default/rules fast: bursts of 10" in allowed
+    assert "AIPolicy default/rules fast of default/search: bursts of 10" in allowed
     assert "AIRoute default/chat  Embeddings  gpt-4o" in refused
     assert "operation Embeddings is not among [Chat]" in refused
 
