@@ -42,9 +42,17 @@ class _Given:
         self.entry = entry
         self.told = told
         self.made = made
-        self.figures = made
+        self.figures: QuotaFigures | None = None
         self.at = 0.0
         self.urgent = True
+
+    def shown(self) -> bool:
+        """Whether its status was given what there is, or something that looks like it."""
+        return self.figures is not None and self.made.looks_like(self.figures)
+
+    def give(self, now: float) -> QuotaFigures:
+        self.figures, self.at, self.urgent = self.made, now, False
+        return self.made
 
 
 class QuotaWatch:
@@ -75,6 +83,10 @@ class QuotaWatch:
         self._by_quota: dict[str, dict[str, list[LimitPage]]] = {}
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._given: dict[ObjectKey, _Given] = {}
+        self._waiting: dict[ObjectKey, None] = {}
+        # Quotas of which something new was said; None for all of them.
+        self._news: set[str] | None = None
+        self._counted = 0
         self._stores: dict[ObjectKey, str] = {}
         self._since = clock()
         self._heard: set[str] = set()
@@ -87,18 +99,23 @@ class QuotaWatch:
         if given is None or given.entry != entry:
             told = self._told(entry)
             given = self._given[key] = _Given(entry, told, quota_figures(entry, told))
-            given.at = self._clock()
-            given.urgent = False
-        return given.figures
+        # The status of a quota that nothing was told of yet is about to be written for some other reason.
+        return given.figures or given.give(self._clock())
 
     def take(self, url: str, page: Page) -> None:
         """What a data plane says."""
+        former = self._pages.get(url)
         self._heard.add(url)
         self._pages[url] = page
         limits: dict[str, list[LimitPage]] = {}
         for limit in page.limits:
             limits.setdefault(limit.quota, []).append(limit)
+        known = self._by_quota.get(url, {})
         self._by_quota[url] = limits
+        if former is None or former.store != page.store:
+            self._news = None
+        elif self._news is not None:
+            self._news.update(own for own in known.keys() | limits.keys() if known.get(own) != limits.get(own))
         for noted in page.alerts:
             namespace, _, name = noted.alert.quota.partition("/")
             key = ObjectKey(Kind.QUOTA, namespace, name)
@@ -108,7 +125,8 @@ class QuotaWatch:
 
     def forget(self, url: str) -> None:
         """A data plane is gone."""
-        self._pages.pop(url, None)
+        if self._pages.pop(url, None) is not None:
+            self._news = None
         self._by_quota.pop(url, None)
 
     async def run(self) -> None:
@@ -127,23 +145,40 @@ class QuotaWatch:
                 self._polls.clear()
 
     async def tick(self) -> None:
-        """Look at all quotas in force, and let the first of those of which there is something to tell be told."""
+        """Look at the quotas of which there is news, and let the first of those that wait for it be told."""
         if not self._known():
             return
-        now, most = self._clock(), STATUSES_PER_TICK
+        news, self._news = self._news, set()
+        if self._counted != len(self._urls()):
+            news, self._counted = None, len(self._urls())
         seen: set[ObjectKey] = set()
         for number, entry in enumerate(list(self._quotas())):
-            key = ObjectKey(Kind.QUOTA, entry.source.namespace, entry.source.name)
+            source = entry.source
+            key = ObjectKey(Kind.QUOTA, source.namespace, source.name)
             seen.add(key)
-            self._look(key, entry)
-            if most and self._due(key, now):
-                most -= 1
-                self._tell(key, now)
+            given = self._given.get(key)
+            if given is None or news is None or source.key in news or given.entry != entry:
+                self._look(key, entry, given)
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
         for gone in self._given.keys() - seen:
             del self._given[gone]
+            self._waiting.pop(gone, None)
             self._stores.pop(gone, None)
+        self._tell_some()
+
+    def _tell_some(self) -> None:
+        now, most = self._clock(), STATUSES_PER_TICK
+        for key in list(self._waiting):
+            given = self._given[key]
+            if given.shown():
+                del self._waiting[key]
+                given.urgent = False
+            elif most and (given.urgent or now - given.at >= self._status_seconds):
+                most -= 1
+                del self._waiting[key]
+                given.give(now)
+                self._on_change(key)
 
     def _known(self) -> bool:
         """Whether all data planes have been heard, or have had the time."""
@@ -162,15 +197,15 @@ class QuotaWatch:
             heard=len(self._pages),
         )
 
-    def _look(self, key: ObjectKey, entry: QuotaEntry) -> None:
-        told, given = self._told(entry), self._given.get(key)
+    def _look(self, key: ObjectKey, entry: QuotaEntry, given: _Given | None) -> None:
+        told = self._told(entry)
         if given is None or given.entry != entry:
-            # Nothing was given yet: whatever there is to tell is news.
             given = self._given[key] = _Given(entry, told, quota_figures(entry, told))
-            given.figures = QuotaFigures()
         elif given.told != told:
             given.told, given.made = told, quota_figures(entry, told)
         self._watch_store(key, given)
+        if not given.shown():
+            self._waiting[key] = None
 
     def _watch_store(self, key: ObjectKey, given: _Given) -> None:
         state = given.made.store.partition(":")[0]
@@ -184,25 +219,15 @@ class QuotaWatch:
         since = min((store.since for store in given.told.stores if not store.connected), default=0)
         self._events.store(key, lost=state == UNAVAILABLE, detail=given.made.store, since=since)
 
-    def _due(self, key: ObjectKey, now: float) -> bool:
-        given = self._given[key]
-        if given.made.looks_like(given.figures):
-            given.urgent = False
-            return False
-        return given.urgent or now - given.at >= self._status_seconds
-
-    def _tell(self, key: ObjectKey, now: float) -> None:
-        given = self._given[key]
-        given.figures, given.at, given.urgent = given.made, now, False
-        self._on_change(key)
-
     def _adjust(self, session: aiohttp.ClientSession) -> None:
         leading = self._leading()
         wanted = set(self._urls()) if leading else set()
         if not leading:
             # Whoever leads meanwhile writes statuses and Events: nothing here is known any more.
             self._given.clear()
+            self._waiting.clear()
             self._stores.clear()
+            self._news = None
             self._heard.clear()
             self._since = self._clock()
         for url in self._polls.keys() - wanted:
