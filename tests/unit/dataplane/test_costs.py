@@ -27,11 +27,11 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, path.read_text().splitlines()) if "event" not in line]
 
 
-async def told(made: Shard, log: Path, *, calls: int = 1) -> tuple[dict[str, Any], list[str]]:
+async def told(made: Shard, log: Path, *, calls: int = 1, **fields: Any) -> tuple[dict[str, Any], list[str]]:
     """The last audit line, and the samples of the metrics."""
     async with running(bundle_of(made), audit=log) as plane:
         for _ in range(calls):
-            await exchange(plane, request(chat(), key=KEY))
+            await exchange(plane, request(chat(**fields), key=KEY))
         samples = (await admin(plane, "/metrics")).text.splitlines()
     return lines(log)[-1], samples
 
@@ -66,6 +66,32 @@ async def test_what_costs_nothing_is_said_to_cost_nothing(tmp_path: Path) -> Non
     free = replace(mock_backend(), prices={"chat-fast": PriceEntry()})
     line, _ = await told(world(free, model=""), tmp_path / "audit.jsonl")
     assert (line["cost"], line["priceSource"]) == (0, "Override")
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "cost"),
+    [
+        (None, None, 210),
+        (None, "default", 210),
+        (None, "priority", 420),  # a project's setting, which no request shows
+        ("priority", "priority", 420),
+        ("priority", "default", 210),  # the provider had no room
+        ("priority", None, 420),
+        ("auto", None, 210),
+        ("unheard-of", None, 210),
+        (17, {"not": "a name"}, 210),
+    ],
+)
+async def test_a_service_tier_has_its_own_price(tmp_path: Path, asked: Any, given: Any, cost: int) -> None:
+    priority = PriceEntry(input=300_000, output=1_200_000)
+    table = replace(TABLE, models={"gpt-4o-mini": replace(PRICE, services={"priority": priority})})
+    body = completion(usage=(1000, 100)) | ({} if given is None else {"service_tier": given})
+    fields = {} if asked is None else {"service_tier": asked}
+    async with upstream(answer(body)) as provider:
+        made = replace(world(http_backend("one", provider.url)), prices=(table,))
+        line, _ = await told(made, tmp_path / "audit.jsonl", **fields)
+    assert line["cost"] == cost
+    assert line["tokens"].get("service") == ("priority" if given == "priority" else None)
 
 
 @pytest.mark.parametrize("status", [400, 500])
