@@ -38,7 +38,8 @@ def demands(runtime: Runtime, subject: Subject, subscribed: Plan | None = None) 
     if subscribed is not None:
         name += SEPARATOR + subscribed.name
     plan = plans.get(name)
-    if plan is None or now >= plan.until:
+    # Whoever asks why may ask of another time, and that plan is not for the calls of now.
+    if plan is None or not plan.since <= now < plan.until:
         if len(plans) >= MAX_PLANS:
             plans.clear()
         plan = plans[name] = _plan(route, consumer, now, subscribed)
@@ -65,8 +66,9 @@ def _plan(route: Route, consumer: Consumer, now: float, subscribed: Plan | None)
         *(_bucket_demand(bucket, _bucket_scope(bucket, route, consumer)) for bucket in (*own, *_buckets(route))),
         *(_quota_demand(limit, scope, consumer, now) for limit, scope in limits),
     )
-    turns = (moment for limit, _ in limits for extra in limit.extras for moment in (extra.begins, extra.ends))
-    return Demands(_ordered(found), min((moment for moment in turns if moment > now), default=float("inf")))
+    turns = [moment for limit, _ in limits for extra in limit.extras for moment in (extra.begins, extra.ends)]
+    since = max((moment for moment in turns if moment <= now), default=float("-inf"))
+    return Demands(_ordered(found), since, min((moment for moment in turns if moment > now), default=float("inf")))
 
 
 def _ordered(found: Iterable[Demand]) -> tuple[Demand, ...]:

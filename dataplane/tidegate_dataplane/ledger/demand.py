@@ -160,12 +160,14 @@ class Demand(Struct, frozen=True, gc=False):
 
 
 class Demands(Struct, frozen=True, gc=False):
-    """What all calls of one consumer on one route must pass, until a grant begins or ends (seconds since the epoch).
+    """What all calls of one consumer on one route must pass from `since` to before `until` (seconds since the epoch):
+    then a grant begins or ends.
 
     Those that are counted here stand before those that are counted together.
     """
 
     demands: tuple[Demand, ...]
+    since: float
     until: float
 
 

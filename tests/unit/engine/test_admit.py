@@ -23,6 +23,7 @@ from tidegate_dataplane.engine.admit import MAX_PLANS
 from tidegate_dataplane.ledger.demand import Demand, Demands
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.snapshot.entries import (
+    ExtraAmount,
     Method,
     Mode,
     OnExceed,
@@ -179,6 +180,34 @@ def test_anonymous_callers_share_the_consumer_limit() -> None:
 def test_plans_are_remembered_and_bounded() -> None:
     runtime = world(quota())
     assert admitted(runtime, SEARCH).demands is admitted(runtime, SEARCH).demands
-    runtime.plans.update({f"filler-{number}": Demands((), 0.0) for number in range(MAX_PLANS)})
+    runtime.plans.update({f"filler-{number}": Demands((), 0.0, 0.0) for number in range(MAX_PLANS)})
     only(runtime, ADS)
     assert len(runtime.plans) == 1
+
+
+def test_a_grant_counts_while_it_lasts_whatever_time_was_asked_of_before() -> None:
+    """Asking why of a call at another time must not give or take what the calls of now have."""
+    extra = ExtraAmount(
+        "more", Unit.TOKENS, 5, not_before=int(NOON) + 10, not_after=int(NOON) + 20, scope="team-a/search"
+    )
+    runtime = world(quota("team-a/q", limit(Unit.TOKENS, 100), grants=(extra,)))
+    moments = (15.0, 0.0, 25.0, 9.999, 10.0, 19.999, 20.0)
+
+    def amounts(asked: Call) -> list[int]:
+        return [only_at(runtime, asked, NOON + moment).amount for moment in moments]
+
+    assert amounts(SEARCH) == [105, 100, 100, 100, 105, 105, 100]
+    assert amounts(ADS) == [100] * len(moments)
+
+
+def test_the_amount_is_that_of_the_tier_and_of_the_cluster() -> None:
+    runtime = world(
+        quota("team-a/q", limit(Unit.TOKENS, 1_000, tier_amounts={"premium": 99}), share=60),
+    )
+    assert only(runtime, SEARCH).amount == 600
+    assert only(runtime, ADS).amount == 59, "what does not divide is nobody's"
+
+
+def only_at(runtime: Runtime, asked: Call, now: float) -> Demand:
+    (demand,) = decide(runtime, asked, now).demands
+    return demand
