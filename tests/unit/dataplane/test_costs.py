@@ -7,11 +7,26 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dataplane.factory import KEY, bundle_of, http_backend, mock_backend, route, shard, target
+from dataplane.factory import KEY, bundle_of, http_backend, mock_backend, route, shard, source, target
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, exchange, request
 from dataplane.upstream import answer, completion, upstream
-from tidegate_dataplane.snapshot.entries import BackendEntry, PriceEntry, PriceTable, Provider, Shard
+from tidegate_dataplane.snapshot.entries import (
+    BackendEntry,
+    CalendarPeriod,
+    DefaultPrice,
+    LimitEntry,
+    PriceEntry,
+    PriceTable,
+    Provider,
+    QuotaEntry,
+    QuotaScope,
+    Shard,
+    TargetKind,
+    TargetRef,
+    Unit,
+    WindowEntry,
+)
 
 PRICE = PriceEntry(input=150_000, output=600_000, cached_input=75_000)
 TABLE = PriceTable(provider=Provider.OPEN_AI, hash="0123456789abcdef" * 4, models={"gpt-4o-mini": PRICE})
@@ -117,3 +132,56 @@ async def test_a_changed_price_holds_from_the_reload_on(tmp_path: Path) -> None:
         (420, "f" * 16),
         (None, None),
     ]
+
+
+def budget(amount: int, default: DefaultPrice | None = None) -> QuotaEntry:
+    """So many micro-dollars a day for the whole gateway."""
+    limit = LimitEntry(
+        unit=Unit.COST, amount=amount, window=WindowEntry(calendar=CalendarPeriod.DAY), default_price=default
+    )
+    return QuotaEntry(
+        source=source("budget"),
+        target_refs=(TargetRef(kind=TargetKind.NAMESPACE),),
+        per=QuotaScope.GATEWAY,
+        limits=(limit,),
+    )
+
+
+def limited(made: Shard, quota: QuotaEntry) -> Shard:
+    routes = tuple(replace(each, quotas=("team-a/budget",)) for each in made.routes)
+    return replace(made, routes=routes, quotas=(quota,))
+
+
+async def statuses(made: Shard, log: Path, *, calls: int, **fields: Any) -> list[int]:
+    async with running(bundle_of(made), audit=log) as plane:
+        return [(await exchange(plane, request(chat(**fields), key=KEY))).status for _ in range(calls)]
+
+
+async def test_a_budget_is_charged_with_what_calls_cost_and_never_exceeded(tmp_path: Path) -> None:
+    """A call may cost at most 1000 output tokens at 0.6 micro-dollars and its prompt; it does cost 210."""
+    log = tmp_path / "audit.jsonl"
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        made = limited(world(http_backend("one", provider.url)), budget(1_300))
+        found = await statuses(made, log, calls=6, max_tokens=1000)
+    assert found == [200, 200, 200, 200, 429, 429]
+    assert sum(line.get("cost", 0) for line in lines(log)) == 840
+
+
+async def test_a_budget_refuses_what_nobody_knows_the_price_of(tmp_path: Path) -> None:
+    async with upstream(answer(completion())) as provider:
+        made = limited(world(http_backend("one", provider.url), model="llama"), budget(1_000_000))
+        assert await statuses(made, tmp_path / "audit.jsonl", calls=1) == [403]
+        assert not provider.asked
+    (line,) = lines(tmp_path / "audit.jsonl")
+    assert line["code"] == "price_unknown"
+
+
+async def test_a_budget_may_say_what_is_charged_where_nobody_knows(tmp_path: Path) -> None:
+    default = DefaultPrice(input=1_000_000, output=2_000_000)
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        made = limited(world(http_backend("one", provider.url), model="llama"), budget(1_000_000, default))
+        line, samples = await told(made, tmp_path / "audit.jsonl")
+    assert (line["cost"], line["priceSource"]) == (1_200, "Default")
+    assert (
+        'tidegate_cost_microdollars_total{backend="team-a/one",route="team-a/chat",source="Default"} 1200.0' in samples
+    )
