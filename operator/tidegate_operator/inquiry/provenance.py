@@ -60,7 +60,8 @@ def _path_of(spec: Any, rule: str) -> FieldPath | None:
     named = dict[str, FieldPath]()
     for path, item in _maps_below(spec, ("spec",)):
         for key in _NAMING:
-            if isinstance(item.get(key), str):
+            # The unit of a grant names the limit that it adds to.
+            if isinstance(item.get(key), str) and path[1:2] != ("grants",):
                 named.setdefault(item[key], path)
         for key in item:
             named.setdefault(f"\0{key}", (*path, key))
