@@ -11,7 +11,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from tidegate_dataplane.admin import Admin
-from tidegate_dataplane.alerts import Alerts, Deliveries, ProcessClaims, Webhook
+from tidegate_dataplane.alerts import Alerts, Deliveries, ProcessClaims, StoreClaims, Webhook
 from tidegate_dataplane.app import Traffic
 from tidegate_dataplane.audit import open_log
 from tidegate_dataplane.authenticate.authenticator import Authenticator
@@ -239,7 +239,7 @@ class DataPlane:
         return Alerts(
             gateway=self._settings.gateway,
             cluster=self._cluster_name,
-            claims=ProcessClaims(),
+            claims=ProcessClaims() if self._store is None else StoreClaims(self._store),
             deliveries=Deliveries(Webhook(self._client, self.credentials, now=time.time)),
         )
 

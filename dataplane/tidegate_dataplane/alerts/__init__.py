@@ -2,7 +2,7 @@
 
 from tidegate_dataplane.alerts.alert import Alert
 from tidegate_dataplane.alerts.alerts import Alerts
-from tidegate_dataplane.alerts.claims import Claims, ClaimUnavailable, ProcessClaims
+from tidegate_dataplane.alerts.claims import Claims, ClaimUnavailable, ProcessClaims, StoreClaims
 from tidegate_dataplane.alerts.delivery import Deliveries
 from tidegate_dataplane.alerts.rule import NEVER, AlertRule, alert_rule, aligned_window
 from tidegate_dataplane.alerts.webhook import Webhook
@@ -16,6 +16,7 @@ __all__ = [
     "Claims",
     "Deliveries",
     "ProcessClaims",
+    "StoreClaims",
     "Webhook",
     "alert_rule",
     "aligned_window",

@@ -37,7 +37,8 @@ _MARGIN_SECONDS: Final = 600.0
 _MAX_PENDING: Final = 4_096
 _MAX_LOOKS: Final = 8_192
 _MAX_KNOWN: Final = 100_000
-_CLAIMS_AT_ONCE: Final = 32
+# Claims take turns with the counters of calls on one connection, and must not hold these up.
+_CLAIMS_AT_ONCE: Final = 4
 _STOP_SECONDS: Final = 3.0
 
 
@@ -250,7 +251,8 @@ class Alerts:
 
     async def _look(self, round: int, rule: AlertRule, noted: Noted) -> None:
         try:
-            orphaned = await self._claims.claim(_name(noted.alert), self._claim_seconds)
+            async with self._slots:
+                orphaned = await self._claims.claim(_name(noted.alert), self._claim_seconds)
         except ClaimUnavailable:
             orphaned = False
         if not orphaned:

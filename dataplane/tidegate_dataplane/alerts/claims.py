@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from tidegate_dataplane.store.protocol import EpochChanged, Store, StoreUnavailable
+
 
 class ClaimUnavailable(Exception):
     """Nobody can say now whether the name is free; the message says why."""
@@ -19,6 +21,23 @@ class Claims(Protocol):
     async def keep(self, name: str, seconds: float) -> None:
         """Hold what was claimed for so long from now on."""
         ...
+
+
+class StoreClaims:
+    """Claims over all data planes, in the shared store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def claim(self, name: str, seconds: float) -> bool:
+        try:
+            return await self._store.claim(name, seconds)
+        except (StoreUnavailable, EpochChanged) as error:
+            raise ClaimUnavailable(str(error)) from None
+
+    async def keep(self, name: str, seconds: float) -> None:
+        # To claim again what one has is to prolong it; what somebody else has by now stays theirs.
+        await self.claim(name, seconds)
 
 
 class ProcessClaims:

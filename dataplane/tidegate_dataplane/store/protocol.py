@@ -17,7 +17,8 @@ Rules for those who call:
 - Figures are facts and always taken; only what is *needed* is all or nothing in each decision.
 - Within a batch, the figures of a (key, slot) are taken from the first line that mentions it; later ones only need.
 - An answer that never came may have been granted. It is not used: the next batch that is sent must mention every
-  counter of the unanswered one (in its present slot, zeros and all), and `keep` gives it back.
+  counter of the unanswered one (in the slots that were present while it was under way, zeros and all), and `keep`
+  gives it back. What is not given back so counts until its window is over; of a GAUGE, as long as its owner lives.
 - The spare of a slot that is over stays granted until its owner says so with a lower `keep` (for SLIDING, where old
   slots still count; a WINDOW or GAUGE has only one slot).
 - After EpochChanged: stop spending spare, `declare` everything, take the figures it answers, go on.
@@ -222,7 +223,8 @@ class Store(Protocol):
         ...
 
     async def claim(self, name: str, seconds: float) -> bool:
-        """True for the first of all data planes that claims `name` within these seconds. Raises StoreUnavailable."""
+        """True for the first of all data planes that claims `name`, for so many seconds from now; also when it claims
+        it again, which prolongs it. Raises StoreUnavailable."""
         ...
 
     def on_epoch_changed(self, call: Callable[[], None]) -> None:

@@ -59,8 +59,9 @@ _REDIRECTS: Final = 3
 _LEDGER: Final = files(__package__).joinpath("ledger.lua").read_bytes()
 _CLAIM: Final = b"""
 local has = redis.call('GET', KEYS[1])
-if not has then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return (not has or has == ARGV[1]) and 1 or 0
+if has and has ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
 """
 
 
