@@ -1,5 +1,6 @@
 """`tidegate serve DIR`: operator and data plane in one process, from a folder of YAML, without a cluster."""
 
+import argparse
 import asyncio
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from watchfiles import awatch
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.reload import Outcome
 from tidegate_dataplane.settings import Address, Settings
+from tidegate_dataplane.store.flags import add_store_flags, read_store
+from tidegate_dataplane.store.settings import StoreSettings
 from tidegate_operator.cli.cluster_fact import ClusterFact, read_facts
 from tidegate_operator.cli.sample_call import sample_call
 from tidegate_operator.cli.serve_view import ServeView
@@ -38,17 +41,35 @@ def serve(
     ] = "tidegate-system",
     cluster_fact: ClusterFact = None,
     audit_file: Annotated[str, typer.Option(help="Where audit lines go; - for this terminal. Default: nowhere.")] = "",
+    store: Annotated[
+        str, typer.Option(metavar="URL", help="Redis or Valkey that counts Exact and Leased limits. Default: none.")
+    ] = "",
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keeps the use of Exact and Leased limits over restarts.")
+    ] = None,
 ) -> None:
     """Run the gateway on this machine from a folder: no cluster, no Redis, no provider account needed."""
     try:
         settings = Settings(
-            listen=Address.parse(listen), admin_listen=Address.parse(admin_listen), audit=audit_file, grace=5.0
+            listen=Address.parse(listen),
+            admin_listen=Address.parse(admin_listen),
+            audit=audit_file,
+            grace=5.0,
+            store=_store(store),
+            journal=journal,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     facts = Facts(platform_namespace=platform_namespace, cluster=read_facts(cluster_fact))
     operator = EmbeddedOperator(Folder((directory,)), facts)
     uvloop.run(_Serve(operator, DataPlane(settings), ServeView(Console())).run(directory if watch else None))
+
+
+def _store(url: str) -> StoreSettings | None:
+    """The store at an address; a login and certificates are for `tidegate-dataplane`. Raises ValueError."""
+    parser = argparse.ArgumentParser()
+    add_store_flags(parser)
+    return read_store(parser.parse_args([f"--store={url}"]))
 
 
 class _Serve:

@@ -114,7 +114,9 @@ def _notes(key: ObjectKey, content: QuotaEntry, forms: Forms, facts: Facts) -> I
             message = f"names no {content.per} (namespace/name), so the grant adds to nothing"
             yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].for", message)
         elif grant.scope and content.per is QuotaScope.GATEWAY:
-            message = "means nothing with per: Gateway, which has one counter, so the grant adds to nothing: leave it out"
+            message = (
+                "means nothing with per: Gateway, which has one counter, so the grant adds to nothing: leave it out"
+            )
             yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].for", message)
 
 
