@@ -339,4 +339,5 @@ def _call(exchange: Exchange, prompt: Prompt, base: str, operation: Operation, b
         body_bytes=prompt.body_bytes,
         prompt_tokens=estimate_input(prompt.prompt_bytes),
         max_output_tokens=reserve_output(operation, prompt.max_output, prompt.choices),
+        images=prompt.choices if operation is Operation.IMAGE else 0,
     )

@@ -17,8 +17,6 @@ from tidegate_dataplane.snapshot.entries import Accuracy, QuotaScope, RateLimitS
 
 # Plans are remembered by (route, consumer, team, tier); of too many all are forgotten, and worked out again.
 MAX_PLANS: Final = 16_384
-# A value of a key is cut to so many characters: callers may choose it.
-MAX_VALUE: Final = 128
 # What a key expression that fails counts as: one counter for all of them.
 NO_VALUE: Final = "(error)"
 _DIGEST_BYTES: Final = 16
@@ -86,7 +84,7 @@ def _by_call(subject: Subject) -> Iterator[Demand]:
     for guard in (route.guard, route.shadow):
         for bucket in () if guard is None else guard.by_call:
             by_address = bucket.per is RateLimitScope.ADDRESS
-            yield _bucket_demand(bucket, address_scope(call.address) if by_address else call.model[:MAX_VALUE])
+            yield _bucket_demand(bucket, address_scope(call.address) if by_address else call.model)
     for quota in route.per_call:
         if _concerns(quota, subject.consumer):
             scope = _call_scope(quota, subject)
@@ -98,9 +96,9 @@ def _call_scope(quota: Quota, subject: Subject) -> str:
     if quota.per is QuotaScope.ADDRESS:
         return address_scope(subject.call.address)
     if quota.program is None:
-        return subject.call.model[:MAX_VALUE]
+        return subject.call.model
     try:
-        return quota.program.evaluate(subject.variables)[:MAX_VALUE]
+        return quota.program.evaluate(subject.variables)
     except EvaluationError:
         return NO_VALUE
 
@@ -119,7 +117,7 @@ def _bucket_scope(bucket: Bucket, route: Route, consumer: Consumer) -> str:
 
 
 def _bucket_demand(bucket: Bucket, scope: str) -> Demand:
-    return _demand(bucket.terms, bucket.burst, scope, obeyed=not bucket.shadow)
+    return demand_of(bucket.terms, bucket.burst, scope, obeyed=not bucket.shadow)
 
 
 def _concerns(quota: Quota, consumer: Consumer) -> bool:
@@ -148,10 +146,11 @@ def _quota_demand(limit: QuotaLimit, scope: str, consumer: Consumer, now: float)
     for extra in limit.extras:
         if extra.begins <= now < extra.ends and extra.scope in ("", scope):
             amount += extra.amount
-    return _demand(limit.terms, amount, scope, obeyed=limit.blocks)
+    return demand_of(limit.terms, amount, scope, obeyed=limit.blocks)
 
 
-def _demand(terms: Terms, amount: int, scope: str, *, obeyed: bool) -> Demand:
+def demand_of(terms: Terms, amount: int, scope: str, *, obeyed: bool) -> Demand:
+    """The counter of a limit for one value of its scope."""
     key = terms.key + scope
     if terms.accuracy is Accuracy.LOCAL:
         return Demand(key, terms, amount, scope, obeyed)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure, Standings, StoreFailure
+from tidegate_dataplane.ledger.holding import Holding
 from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, Taken
 from tidegate_dataplane.ledger.report import CounterReport
-from tidegate_dataplane.ledger.shared import Holding, SharedLedger
+from tidegate_dataplane.ledger.shared import SharedLedger
 from tidegate_dataplane.snapshot.entries import Accuracy
 
 NO_STORE = "this data plane was started without --store"

@@ -65,6 +65,8 @@ class Accounts:
                 self._reserver.give_back(reservation)
             return
         used = self._used(exchange, held, tokens)
+        if tokens is not None and exchange.outcome is Outcome.SERVED:
+            self._reserver.learn(exchange, tokens.output)
         answered = "" if exchange.target is None else exchange.target.backend.key
         exchange.overage += self._ledger.settle(held.call, used, exchange.arrived)
         for backend, reservation in held.backends.items():

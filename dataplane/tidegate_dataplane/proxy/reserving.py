@@ -13,11 +13,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine import denials
-from tidegate_dataplane.engine.admit import backend_demands
+from tidegate_dataplane.engine.admit import backend_demands, demand_of
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Decision, Denial
 from tidegate_dataplane.engine.targets import attempts, fallbacks
+from tidegate_dataplane.ledger.cardinality import Cardinality
 from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, StoreFailure, amounts_of
+from tidegate_dataplane.ledger.learnt import Learnt
 from tidegate_dataplane.ledger.ledger import Found, Ledger, Reservation
 from tidegate_dataplane.pressure.waiting import QuotaLines
 from tidegate_dataplane.pricing.lookup import Prices
@@ -68,6 +70,8 @@ class Reserver:
     def __init__(self, ledger: Ledger, lines: QuotaLines) -> None:
         self._ledger = ledger
         self._lines = lines
+        self._values = Cardinality()
+        self._learnt = Learnt()
 
     async def reserve(self, exchange: Exchange, runtime: Runtime, call: Call, decision: Decision) -> Held | Refused:
         """All that the call needs, or nothing."""
@@ -115,24 +119,25 @@ class Reserver:
         demands: tuple[Demand, ...],
         order: tuple[Target, ...],
     ) -> Held | Refused:
-        cost, default = _cost(exchange, prices, call, route, order) if route.priced else (0, None)
+        output = self._output(exchange, call, route)
+        cost, default = _cost(exchange, prices, call, route, order, output) if route.priced else (0, None)
         if cost is None:
             return Refused(denials.price_unknown(route, call.model))
-        amounts = amounts_of(
-            call.prompt_tokens,
-            call.max_output_tokens,
-            cached=call.prompt_tokens,
-            cost=cost,
-            milliseconds=_LEAST_MS,
-        )
+        amounts = amounts_of(call.prompt_tokens, output, cached=call.prompt_tokens, cost=cost, milliseconds=_LEAST_MS)
+        if route.per_call or route.guard.by_call:
+            demands = tuple(self._bounded(demand, exchange.arrived) for demand in demands)
         found = await self._take(exchange, exchange.id, demands, amounts, consumer)
         if isinstance(found, Refused):
             return found
         held = Held(found, {}, order, perf_counter(), default=default, priced=route.priced)
         if route.per_backend:
-            refused = await self._hold_backends(exchange, held, route, consumer, amounts)
+            try:
+                refused = await self._hold_backends(exchange, held, route, consumer, amounts)
+            except BaseException:
+                self._release(held)
+                raise
             if refused is not None:
-                self._ledger.release(found)
+                self._release(held)
                 return refused
         held.degraded = any(each.degraded for each in held.reservations)
         return held
@@ -175,6 +180,34 @@ class Reserver:
             return Refused(denials.quota_unavailable(found))
         return found
 
+    def _release(self, held: Held) -> None:
+        for reservation in held.reservations:
+            self._ledger.release(reservation)
+            self.give_back(reservation)
+
+    def _output(self, exchange: Exchange, call: Call, route: Route) -> int:
+        """Tokens to reserve for the answer: what the caller allows, else what such calls usually come to."""
+        prompt = exchange.prompt
+        if prompt is None or prompt.max_output is not None:
+            return call.max_output_tokens
+        return self._learnt.reserve(_kind_of_call(route, call.model), call.operation) * prompt.choices
+
+    def learn(self, exchange: Exchange, output: int) -> None:
+        """A call that set no limit ended in good order, with so many tokens."""
+        prompt, decision, operation = exchange.prompt, exchange.decision, exchange.operation
+        if prompt is None or prompt.max_output is not None or decision is None or operation is None:
+            return
+        if decision.route is not None:
+            self._learnt.learn(_kind_of_call(decision.route, prompt.model), operation, output // prompt.choices)
+
+    def _bounded(self, demand: Demand, now: float) -> Demand:
+        """Of values that callers choose, only so many have counters of their own."""
+        terms = demand.terms
+        if not terms.most_values:
+            return demand
+        scope = self._values.scope(terms, demand.scope, now, burst=demand.amount)
+        return demand if scope == demand.scope else demand_of(terms, demand.amount, scope, obeyed=demand.obeyed)
+
     async def _retry(self, request_id: str, demands: tuple[Demand, ...], amounts: Amounts) -> Found:
         return await self._ledger.acquire(request_id, demands, amounts, time())
 
@@ -185,8 +218,12 @@ class Reserver:
                 self._lines.notify(demand.key)
 
 
+def _kind_of_call(route: Route, model: str) -> str:
+    return f"{route.key}/{model}"
+
+
 def _cost(
-    exchange: Exchange, prices: Prices, call: Call, route: Route, order: Sequence[Target]
+    exchange: Exchange, prices: Prices, call: Call, route: Route, order: Sequence[Target], output: int
 ) -> tuple[int | None, Price | None]:
     """Micro-dollars that the call costs at most, wherever it goes; None when nobody can say and a limit insists."""
     default, service = _default_price(route), asked_service(exchange.prompt)
@@ -196,7 +233,7 @@ def _cost(
         if price is None:
             return None, None
         images = call.images if call.operation is Operation.IMAGE else 0
-        most = max(most, bound(price.in_service(service), call.prompt_tokens, call.max_output_tokens, images))
+        most = max(most, bound(price.in_service(service), call.prompt_tokens, output, images))
     return most, default
 
 

@@ -1,0 +1,35 @@
+"""What a call holds of shared counters, and what it asks the store for."""
+
+from tidegate_dataplane.ledger.demand import Demand, Excess
+from tidegate_dataplane.ledger.places import Place
+from tidegate_dataplane.store.protocol import Status
+
+
+class Holding:
+    """What a call holds of one counter: `amount` is reserved, of which `delivered` is used already; `unchecked` when
+    the store could not be asked. `at` is where its row begins in the journal, 0 for a bucket."""
+
+    __slots__ = ("amount", "at", "delivered", "demand", "slot", "unchecked")
+
+    def __init__(self, demand: Demand, at: int, slot: int, amount: int) -> None:
+        self.demand = demand
+        self.at = at
+        self.slot = slot
+        self.amount = amount
+        self.delivered = 0
+        self.unchecked = False
+
+
+class Wanted:
+    """So much more of a counter; the holding has what was spare already."""
+
+    __slots__ = ("holding", "need", "place")
+
+    def __init__(self, holding: Holding, place: Place, need: int) -> None:
+        self.holding = holding
+        self.place = place
+        self.need = need
+
+
+# None: granted. A status: worth asking again, or not to be had while the store is rebuilt.
+Outcome = Excess | Status | None
