@@ -181,6 +181,15 @@ def _set(kind: str, path: str, value: Any) -> Case:
 
 _LONG_NAME = ".".join(["a" * 60] * 5)
 _REF = {"backendRef": {"name": "openai"}}
+_LONG_CONTEXT = {"above": 200_000, "input": "0.3", "output": "0.9", "cachedInput": "0.15"}
+_PRICE = {
+    "input": "0.15",
+    "output": "0.6",
+    **dict.fromkeys(("cachedInput", "cacheWrite", "reasoning", "inputAudio", "outputAudio"), "0.000001"),
+    "image": "0.04",
+    "request": "0.0001",
+    "longContext": [_LONG_CONTEXT],
+}
 
 CASES: tuple[Case, ...] = (
     # valid
@@ -190,6 +199,9 @@ CASES: tuple[Case, ...] = (
     _valid("AIBackend", ("spec", {"provider": "Mock", "mock": {"reply": "hi", "latency": "20ms"}})),
     _valid("AIBackend", ("spec.provider", "AzureOpenAI"), ("spec.apiVersion", "2024-10-21")),
     _valid("AIBackend", ("spec.models", [])),
+    _valid("AIBackend", ("spec.models[0].price", _PRICE)),
+    _valid("AIBackend", ("spec.models[0].price", {"input": "0", "output": "999999999.999999"})),
+    _valid("AIBackend", ("spec.models[0].price", {**_PRICE, "longContext": []})),
     _valid("AIBackend", ("spec.placement.clusterSelector", {})),
     _valid("AIBackend", ("spec.tls", {"caBundle": "-----BEGIN CERTIFICATE-----\n"})),
     _valid("AIRoute", ("spec", {"models": ["*"], "targets": [_REF]})),
@@ -277,6 +289,27 @@ CASES: tuple[Case, ...] = (
         "AIRoute",
         "spec.subscription.plans[0].rateLimit.requests",
         ("spec.subscription", {"plans": [{"name": "p", "rateLimit": {"requests": 0}}]}),
+    ),
+    # prices
+    _wrong("AIBackend", "spec.models[0].price.output", ("spec.models[0].price", {"input": "1"})),
+    _wrong("AIBackend", "spec.models[0].price.input", ("spec.models[0].price", {**_PRICE, "input": 0.15})),
+    *(
+        _wrong("AIBackend", "spec.models[0].price.image", ("spec.models[0].price", {**_PRICE, "image": text}))
+        for text in ("", "-1", "+1", "1.", ".5", "01", "1e3", "1,5", "0.1234567", "$1", "1 ", "1000000000")
+    ),
+    _wrong("AIBackend", "spec.models[0].price.cached", ("spec.models[0].price", {**_PRICE, "cached": "1"})),
+    *(
+        _wrong(
+            "AIBackend",
+            "spec.models[0].price.longContext[0].above",
+            ("spec.models[0].price", {**_PRICE, "longContext": [{"above": above, "input": "1", "output": "1"}]}),
+        )
+        for above in (0, 1_000_000_001, "1")
+    ),
+    _wrong(
+        "AIBackend",
+        "spec.models[0].price.longContext[1]",
+        ("spec.models[0].price", {**_PRICE, "longContext": [_LONG_CONTEXT, _LONG_CONTEXT]}),
     ),
     # unknown fields
     _set("AIBackend", "spec.endpont", "https://x.example"),
