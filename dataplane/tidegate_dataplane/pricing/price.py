@@ -13,6 +13,9 @@ from tidegate_dataplane.snapshot.entries import LongContextEntry, PriceEntry
 
 PICO: Final = 1_000_000
 """Pico-dollars in a micro-dollar."""
+IMAGE_TOKENS: Final = 8_192
+"""Output tokens that are reserved for an image. A large one of high quality takes 6,240, and each preview of it 100
+(OpenAI, "Image generation", cost and latency)."""
 
 
 class PriceSource(StrEnum):
@@ -119,13 +122,18 @@ def _rate_of(part: tuple[int, int]) -> int:
 
 
 def bound(price: Price, input_tokens: int, max_output_tokens: int, images: int = 0) -> int:
-    """Micro-dollars that no call with so many tokens at most costs more than, whatever kinds of tokens they are."""
+    """Micro-dollars that no call with so many tokens at most costs more than, whatever kinds of tokens they are.
+
+    Each of the `images` that it asks for is taken to be IMAGE_TOKENS more.
+    """
     rates = price.rates
     input, output = rates.dearest_input, rates.dearest_output
     for above, tier in price.tiers:
         if input_tokens > above:
             input, output = max(input, tier.dearest_input), max(output, tier.dearest_output)
-    total = input_tokens * input + max_output_tokens * output + price.request + images * price.image
+    total = input_tokens * input + max_output_tokens * output + price.request
+    if images:
+        total += images * (price.image + IMAGE_TOKENS * output)
     return -(-total // PICO)
 
 

@@ -62,6 +62,13 @@ def test_parts_that_overlap_never_cost_more_than_the_whole_at_the_dearest_price(
     assert cents(audio, Usage(100, 0, cached=80, input_audio=60)) == 60 * 40 + 40 // 2
 
 
+def test_an_image_reserves_its_tokens_besides_its_own_price() -> None:
+    by_tokens = lower_price(PriceEntry(input=5_000_000, output=40_000_000), PriceSource.TABLE)
+    assert bound(by_tokens, 10, 0, images=2) >= cost(by_tokens, Usage(10, 2 * 6_240))
+    by_piece = lower_price(PriceEntry(image=40_000), PriceSource.OVERRIDE)
+    assert bound(by_piece, 10, 0, images=2) == 80_000
+
+
 amounts = st.integers(0, 10**12)
 maybe = st.none() | amounts
 tiers = st.lists(
