@@ -208,7 +208,12 @@ class Admin:
 
     async def _ready(self, request: Request) -> Response:
         if self._is_ready():
-            return _text(200, "ready")
+            store = self._quotas.store
+            if store is None or store.connected:
+                return _text(200, "ready")
+            return _text(
+                200, f"ready, without the shared store ({store.reason}): limits do what their failureMode says"
+            )
         return _text(
             503, "draining" if self._draining() else self._unaudited() or "no snapshot loaded yet, see /-/status"
         )

@@ -280,6 +280,7 @@ class DataPlane:
 
     def _read_metrics(self) -> None:
         reloader, ledger, audit = self.reloader, self.ledger, self._audit
+        store, shared = self._store, self.ledger.shared
         self.metrics.read_families(lambda: families(self.tokens))
         self.metrics.read_families(self._pressure.families)
         self.metrics.read_families(self.alerts.families)
@@ -289,6 +290,7 @@ class DataPlane:
                 "tidegate_ready": float(self.ready),
                 "tidegate_ledger_counters": ledger.counters,
                 "tidegate_ledger_reservations": ledger.outstanding,
+                "tidegate_store_connected": 1.0 if store is None else float(store.state.connected),
                 "tidegate_load_seconds": 0.0 if reloader.loaded is None else reloader.loaded.seconds,
                 "tidegate_audit_seq": 0 if audit is None else audit.head.seq,
                 "tidegate_audit_waiting": 0 if audit is None else audit.waiting,
@@ -299,6 +301,9 @@ class DataPlane:
             lambda: {
                 "tidegate_snapshots_refused": reloader.refusals,
                 "tidegate_ledger_overshoot_tokens": ledger.overshoot_tokens,
+                "tidegate_ledger_overage_microdollars": ledger.overage,
+                "tidegate_ledger_unchecked": 0 if shared is None else shared.degraded,
+                "tidegate_store_failures": 0 if store is None else store.state.opened,
                 "tidegate_audit_written": 0 if audit is None else audit.written,
                 "tidegate_audit_dropped": 0 if audit is None else audit.dropped,
             }
