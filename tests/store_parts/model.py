@@ -71,7 +71,7 @@ class Plane:
         self.slots: dict[Counter, int] = {}
         self.confirmed_ms = 0
         self.sent: list[bytes] = []
-        self.unanswered: set[Counter] = set()
+        self.unanswered: set[tuple[Counter, int]] = set()
 
     def header(self) -> Header:
         self.sequence += 1
@@ -92,17 +92,16 @@ class Plane:
         """One decision. None: no answer, or the store wants a declaration first."""
         # What the store may have granted without our knowing is given back by naming it.
         named = {(counter, line.slot) for counter, line in lines}
-        doubtful = {(counter, counter.slot(self.server.now_ms)) for counter in self.unanswered}
-        reports = [[self.line(*each)] for each in {**self.books, **dict.fromkeys(doubtful)} if each not in named]
+        doubtful = dict.fromkeys(self.unanswered)
+        reports = [[self.line(*each)] for each in {**self.books, **doubtful} if each not in named]
         command = self.server.exchange_command(self.header(), [[line for _, line in lines], *reports])
         self.sent.append(command)
-
 
         reply: Reply = encoding.decode_reply(self.server.call(command))
         if reply.code == MUST_DECLARE:
             return None
         if lost:
-            self.unanswered |= {counter for counter, _ in lines}
+            self.unanswered |= {(counter, counter.slot(self.server.now_ms)) for counter, _ in lines}
             return None
         self.unanswered.clear()
         assert reply.code == OK

@@ -64,7 +64,7 @@ class ScriptServer:
 
     def snapshot(self) -> dict[bytes, tuple[bytes, int]]:
         """All keys, as a dump file or a stale replica holds them."""
-        return {key: (self.redis.dump(key), self.redis.pexpiretime(key)) for key in self.redis.keys()}
+        return {key: (self.redis.dump(key), self.redis.pexpiretime(key)) for key in self.redis.scan_iter()}
 
     def restore(self, snapshot: dict[bytes, tuple[bytes, int]]) -> None:
         """Go back to a snapshot; an empty one loses everything."""

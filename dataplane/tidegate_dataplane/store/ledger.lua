@@ -248,9 +248,9 @@ local function load_sliding(counter)
       end
     end
     call('HDEL', key, unpack(gone))
-    oldest = cur - kept
+    oldest, counter.dirty = cur - kept, true
   end
-  counter.oldest, counter.moved = oldest, head[1] ~= cur
+  counter.oldest = oldest
   local f = head[1] == cur and call('HGET', key, cur)
   f = f and decode(f) or {cur, 0}
   local g, u = sums(f)
