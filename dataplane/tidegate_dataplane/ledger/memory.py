@@ -131,6 +131,8 @@ class MemoryLedger:
             amount = used[terms.measure] if terms.program is None else terms.measured(used)
             if amount != reserved:
                 cell.correct(stamp, amount - reserved)
+            if not terms.rate and demand.key in self._demands:
+                self._demands[demand.key] = demand  # the quota may have been edited since
             if terms.alert is not None and self._on_level is not None:
                 self._on_level(demand, cell.used(), now)
             if terms.overage_price:

@@ -12,15 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from dataplane.factory import bundle_of, shard
+from dataplane.factory import KEY, bundle_of, route, shard, source
 from dataplane.planes import running
-from dataplane.raw_http import admin
+from dataplane.raw_http import admin, chat, exchange, request
 from dataplane.waiting import until
 from tidegate_dataplane.alerts import AlertRule, Alerts, Deliveries, ProcessClaims, Webhook
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.ledger.report import CounterReport, Tally
 from tidegate_dataplane.quota_report import Question, QuotaReport, read_question
-from tidegate_dataplane.snapshot.entries import Accuracy, Unit
+from tidegate_dataplane.snapshot.bundle import Bundle
+from tidegate_dataplane.snapshot.entries import (
+    Accuracy,
+    CalendarPeriod,
+    LimitEntry,
+    QuotaEntry,
+    QuotaScope,
+    TargetKind,
+    TargetRef,
+    Unit,
+    WindowEntry,
+)
 from tidegate_dataplane.upstream import UpstreamClient
 
 RULE = AlertRule("team-a/monthly Tokens", "team-a/monthly", "Tokens per Month", "Tokens", (80, 100))
@@ -145,3 +156,25 @@ async def test_the_admin_port_tells_of_alerts_as_they_happen() -> None:
         metrics = (await admin(plane, "/metrics")).text
         assert 'tidegate_quota_alerts_total{quota="team-a/monthly",threshold="80"} 1.0' in metrics
         assert (await admin(plane, "/-/quotas?top=x")).status == 400
+
+
+async def test_an_amount_that_was_edited_is_the_one_that_is_shown() -> None:
+    async with running(_with_quota(10, revision=1)) as plane:
+        for _ in range(3):
+            assert (await exchange(plane, request(chat(), key=KEY))).status == 200
+        before = (await admin(plane, "/-/quotas")).json()["limits"][0]
+        assert (before["limit"], before["accuracy"], before["counters"]) == ("Requests per Day", "Local", 1)
+        assert before["top"][0]["scope"] == "team-a/search"
+        assert (before["top"][0]["used"], before["top"][0]["amount"], before["top"][0]["percent"]) == (3, 10, 30.0)
+        await plane.reloader.offer(_with_quota(20, revision=2))
+        assert (await exchange(plane, request(chat(), key=KEY))).status == 200
+        after = (await admin(plane, "/-/quotas")).json()["limits"][0]["top"][0]
+        assert (after["used"], after["amount"], after["percent"]) == (4, 20, 20.0)
+
+
+def _with_quota(amount: int, *, revision: int) -> Bundle:
+    limit = LimitEntry(Unit.REQUESTS, amount, WindowEntry(calendar=CalendarPeriod.DAY))
+    quota = QuotaEntry(
+        source("daily", generation=revision), (TargetRef(kind=TargetKind.NAMESPACE),), QuotaScope.CONSUMER, (limit,)
+    )
+    return bundle_of(shard(routes=[route(quotas=("daily",))], quotas=[quota]), revision=revision)
