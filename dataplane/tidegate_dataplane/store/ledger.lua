@@ -79,7 +79,7 @@ else
   state_dirty = true
   if not row then
     row = {state[NEXT], 0, now, 0}
-    state[NEXT], state[VERSION] = state[NEXT] + 1, us
+    state[NEXT], state[VERSION] = state[NEXT] + 1, max(us, state[VERSION] + 1)
   end
   if begin == 1 and state[UNTIL] > 0 then
     if known == false then
@@ -125,7 +125,7 @@ end
 if state[UNTIL] > 0 or now - state[COUNTED] >= 1000 or op == 1 or now < state[COUNTED] then
   call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - 2 * hold_ttl)
   local alive = call('ZCOUNT', KEYS[3], now - owner_ttl, '+inf')
-  if alive ~= state[ALIVE] then state[ALIVE], state[VERSION] = alive, us end
+  if alive ~= state[ALIVE] then state[ALIVE], state[VERSION] = alive, max(us, state[VERSION] + 1) end
   state[DEAD] = call('HLEN', KEYS[2]) - alive
   state[COUNTED], state_dirty = now, true
   local any = call('HRANDFIELD', KEYS[2])
