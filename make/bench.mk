@@ -65,6 +65,10 @@ bench-window-edge: redis-tools ## 10,000 requests over the edges of windows, thr
 bench-fairness: $(STAMP) ## one consumer at 50 times the rate of ten others, beyond the capacity (needs wrk and nginx)
 	@$(BENCH).fairness $(BENCH_ARGS)
 
+.PHONY: bench-prices
+bench-prices: $(STAMP) ## price tables in the snapshot, a lookup and a charge for each call, adding up a log
+	@$(BENCH).prices $(BENCH_ARGS)
+
 .PHONY: bench-operator
 bench-operator: cluster-tools ## operator start to first publish at 5,000 and 10,000 objects
 	@$(BENCH).operator_start $(BENCH_ARGS)
