@@ -84,9 +84,8 @@ def calls(found: tuple[PriceTable, ...]) -> None:
 
     print(f"lookup {micros(lambda: prices.of(backend, 'gpt-4o-mini')):.2f} µs")
     print(f"cost {micros(lambda: cost(plain, simple)):.2f} µs, of parts {micros(lambda: cost(tiered, parts)):.2f} µs")
-    print(
-        f"bound {micros(lambda: bound(plain, 523, 1024)):.2f} µs, of steps {micros(lambda: bound(tiered, 523, 1024)):.2f} µs"
-    )
+    of_steps = micros(lambda: bound(tiered, 523, 1024))
+    print(f"bound {micros(lambda: bound(plain, 523, 1024)):.2f} µs, of steps {of_steps:.2f} µs")
     print(f"a call, after its answer: charge and metric {micros(close):.2f} µs")
     line = record()
     priced = replace(
