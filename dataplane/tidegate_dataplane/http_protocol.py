@@ -9,6 +9,7 @@ as the reason, and the connection ends with that request.
 
 import asyncio
 import secrets
+import select
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ from tidegate_dataplane.settings import Limits
 from tidegate_dataplane.transport.peer import CERTIFICATE, Peer, peer_of
 from tidegate_dataplane.transport.tls import ServerTls
 
+_PEER_ENDED = getattr(select, "POLLRDHUP", 0)  # Linux
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -160,14 +162,21 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._receiving = False
         super().on_message_complete()
+        if self.cycle is self._serving_cycle:
+            # A large body has paused it; with the body here, only the end of the connection is to be read.
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         self._stalled_since = self.loop.time()
         super().pause_writing()
 
     def check_pace(self, now: float) -> None:
-        """Refuse a head or a body that takes too long, and cut off a caller that does not read; called every second."""
+        """Refuse a head or a body that takes too long, cut off a caller that does not read, and notice one that left
+        while nobody read from it; called twice a second."""
         if self.transport.is_closing():
+            return
+        if self.flow.read_paused and self._caller_left():
+            self.transport.abort()
             return
         if self.flow.write_paused and now - self._stalled_since > self.limits.stall_seconds:
             self.transport.abort()
@@ -179,6 +188,15 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._receiving and waited > self.limits.body_seconds:
             # Also the rest of a body that was refused already and that we only let pass by.
             self._refuse(body_too_slow(self.limits.body_seconds))
+
+    def _caller_left(self) -> bool:
+        """Whether the caller has ended its side, though what it sent before is not read yet."""
+        connection = self.transport.get_extra_info("socket")
+        if not _PEER_ENDED or connection is None or connection.fileno() < 0:
+            return False
+        asked = select.poll()
+        asked.register(connection.fileno(), _PEER_ENDED)
+        return bool(asked.poll(0))
 
     def _end_slow_head(self) -> None:
         if self._head_bytes:

@@ -16,7 +16,7 @@ from tidegate_dataplane.http_protocol import HttpProtocol, nobody
 from tidegate_dataplane.settings import Address, Limits
 from tidegate_dataplane.transport.tls import ServerTls
 
-_SWEEP_SECONDS = 1.0
+_SWEEP_SECONDS = 0.5
 _BACKLOG = 2048
 _TLS_SHUTDOWN_SECONDS = 5.0
 

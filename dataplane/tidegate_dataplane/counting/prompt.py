@@ -90,7 +90,9 @@ class _Reader:
             self.text(part)
             return
         kind = part.get("type")
-        if kind in _TEXTS:
+        if not isinstance(kind, str):
+            self.guess(part)
+        elif kind in _TEXTS:
             self.text(part.get("text"))
         elif kind == "refusal":
             self.text(part.get("refusal"))
