@@ -33,11 +33,10 @@ class Connector:
         self._settings = settings
         self._moved: Address | None = None
 
-    def moved(self, message: str) -> None:
+    def moved(self, host: str, port: int) -> None:
         """A node of the cluster answered `MOVED slot host:port`: the next connection goes there."""
-        host, _, port = message.split()[2].rpartition(":")
         # A node that does not know how others are reached leaves the host out.
-        self._moved = (host or self._settings.addresses[0][0], int(port))
+        self._moved = (host or self._settings.addresses[0][0], port)
 
     @property
     def redirected(self) -> bool:

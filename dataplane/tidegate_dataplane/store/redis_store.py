@@ -20,6 +20,7 @@ import msgspec
 from redis.asyncio.connection import Connection
 from redis.exceptions import (
     AuthenticationError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     ReadOnlyError,
@@ -205,8 +206,8 @@ class RedisStore:
             raise
         except (TimeoutError, RedisError, OSError, msgspec.MsgspecError) as error:
             reason = reason_of(error)
-            if str(error).startswith("MOVED "):
-                self._connector.moved(str(error))
+            if isinstance(error, MovedError):
+                self._connector.moved(error.host, error.port)
             await self._failed(reason)
             raise StoreUnavailable(reason) from None
         except asyncio.CancelledError:
