@@ -8,7 +8,8 @@ provider says that it has too much to do, or does not answer in time, the limit 
 
 What is usual is learnt for each kind of call, because a long prompt to a large model takes longer at any load. It is
 learnt while few places are used; while all are used, now and then the limit is lowered for one window to look again
-(as TCP BBR does), so that a provider that became slower for good is not strangled.
+(as TCP BBR does). A backend that became slower by itself does not get quicker with fewer calls: where about half of
+them made hardly a difference, its new pace becomes the usual one, so that it is not strangled.
 
 Pure: time comes as arguments, in seconds of one monotonic clock.
 """
@@ -18,18 +19,23 @@ from typing import Final
 Kind = tuple[str, str, bool]
 """Operation, model, streamed: calls that take about as long as each other."""
 
-SMALLEST_WINDOW: Final = 40
-"""Samples at least; with exponential times their mean is then within 16 % (one sigma)."""
+SMALLEST_WINDOW: Final = 60
+"""Samples at least; with exponential times their mean is then within 13 % (one sigma)."""
 LONGEST_WINDOW: Final = 10.0
 """Seconds after which fewer samples have to do, but at least FEWEST."""
 FEWEST: Final = 10
-TOLERANCE: Final = 1.1
+_REFUSAL_PAUSE: Final = 1.0  # second
+_SETTLE: Final = 1.5  # times a call: so long after a change of the limit answers are not counted
+TOLERANCE: Final = 1.04
 SMOOTHING: Final = 0.5
 SHRINK: Final = 0.9
 PROBE_EVERY: Final = 15
 PROBE_SHARE: Final = 0.7
+_FIRST_PROBE: Final = 1
+_QUEUED: Final = 0.8
 _FASTEST_DROP: Final = 0.5
 _CONGESTED: Final = 1.3
+_ENOUGH_SHRUNK: Final = 0.55
 _START_GROWTH: Final = 1.5
 _CLEAN_GROWTH: Final = 1.1
 _CLEAN_WINDOWS: Final = 3
@@ -38,6 +44,7 @@ _MAX_KINDS: Final = 64
 # and to believe those alone would strangle the backend.
 _CALM_GAIN: Final = 0.25
 _PROBE_GAIN: Final = 0.3
+_QUEUED_GAIN: Final = 0.8
 _DOWN_GAIN: Final = 0.05
 
 
@@ -56,6 +63,7 @@ class GradientLimit:
     """`limit` is between `least` and `most`."""
 
     __slots__ = (
+        "_before",
         "_clean",
         "_exact",
         "_highest",
@@ -64,8 +72,12 @@ class GradientLimit:
         "_most",
         "_number",
         "_probing",
+        "_refused",
         "_settled",
+        "_settling",
         "_since",
+        "_skip",
+        "_skipped",
         "_windows",
         "limit",
     )
@@ -78,8 +90,13 @@ class GradientLimit:
         self._settled = False
         self._probing = False
         self._clean = 0
-        self._windows = 0
+        self._windows = PROBE_EVERY - _FIRST_PROBE  # what is learnt first may be of a backend that is full already
         self._since = 0.0
+        self._refused = -_REFUSAL_PAUSE
+        self._before: tuple[float, float] | None = None
+        self._settling = 0.0
+        self._skip = initial
+        self._skipped = 0
         self._number = 0
         self._highest = 0
         self.limit = initial
@@ -91,8 +108,9 @@ class GradientLimit:
 
     def answered(self, kind: Kind, began: float, now: float, running: int) -> None:
         """The head of a good answer came at `now` to a call sent at `began`, with `running` calls under way."""
-        if began < self._since:
-            return  # sent under another limit: says nothing about this one
+        if now < self._since or self._skipped < self._skip:
+            self._skipped += 1
+            return  # of another limit; and the first answers of all are the quick ones
         times = self._kinds.get(kind)
         if times is None:
             times = self._new_kind(kind)
@@ -112,9 +130,10 @@ class GradientLimit:
             self.answered(kind, began, now, running)
 
     def overloaded(self, now: float) -> None:
-        """A refusal for overload, or no answer in time, came at `now`. Counts once in each window of calls."""
-        if self._number == 0 and self._windows == 0 and self._settled:
+        """A refusal for overload, or no answer in time, came at `now`. Counts once for all calls under way."""
+        if now < self._refused + max(_REFUSAL_PAUSE, self._settling):
             return  # the calls under way when the limit shrank are refused as well
+        self._refused = now
         self._settled = True
         self._clean = 0
         self._probing = False
@@ -139,13 +158,16 @@ class GradientLimit:
         self._windows += 1
         if self._probing:
             self._probing = False
-            self._windows = 0
-            self._learn(_PROBE_GAIN)
-            self._set(self._exact)
+            # Quicker with fewer calls: what seemed usual was learnt while calls queued. Stay here, and look again.
+            queued = ratio < _QUEUED
+            self._windows = PROBE_EVERY - 1 if queued else 0
+            self._learn(_QUEUED_GAIN if queued else _PROBE_GAIN)
+            self._set(float(self.limit) if queued else self._exact)
         elif use <= 0.5:
             self._learn(_CALM_GAIN)
         elif use >= 0.8:
             self._adapt(ratio)
+            self._probe()
         self._begin_window(now)
 
     def _ratio(self) -> float:
@@ -173,12 +195,35 @@ class GradientLimit:
             self._set(limit * _START_GROWTH)
             return
         self._settled = True
+        if self._is_slow_for_good(limit, ratio):
+            return
         self._clean = self._clean + 1 if ratio <= TOLERANCE else 0
         allowed = max(1.0, limit**0.5 / 2)
         if self._clean > _CLEAN_WINDOWS:
             allowed = max(allowed, limit * (_CLEAN_GROWTH - 1) / SMOOTHING)
         gradient = max(_FASTEST_DROP, min(1.0, TOLERANCE / ratio))
         self._set(limit + SMOOTHING * (gradient * limit + allowed - limit))
+
+    def _is_slow_for_good(self, limit: float, ratio: float) -> bool:
+        """Whether about half the calls at once made hardly a difference: then the backend is slower by itself, that is
+        usual from now on, and the limit goes back to what it was. Nor is there anything else to try at the least."""
+        before = self._before
+        if ratio < _CONGESTED:
+            self._before = None
+        elif limit <= self._least:
+            self._learn(_PROBE_GAIN)
+        elif before is None:
+            self._before = limit, ratio
+        elif limit <= _ENOUGH_SHRUNK * before[0]:
+            self._before = limit, ratio
+            if ratio > before[1] * (1 + limit / before[0]) / 2:
+                self._learn(1.0)
+                self._before = None
+                self._set(before[0])
+                return True
+        return False
+
+    def _probe(self) -> None:
         if self._windows >= PROBE_EVERY and self.limit > self._least:
             self._probing = True
             self.limit = max(self._least, int(self._exact * PROBE_SHARE))
@@ -188,7 +233,10 @@ class GradientLimit:
         self.limit = int(self._exact)
 
     def _begin_window(self, now: float) -> None:
-        self._since = now
+        if self._number:
+            mean = sum(times.total for times in self._kinds.values()) / self._number
+            self._settling = _SETTLE * mean
+        self._since = now + self._settling
         self._number = 0
         self._highest = 0
         for times in self._kinds.values():
