@@ -21,6 +21,7 @@ from tidegate_operator.compile.lower_routes import lower_routes
 from tidegate_operator.compile.lower_subscriptions import lower_subscriptions
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo
+from tidegate_operator.compile.note_prices import note_prices
 from tidegate_operator.compile.prices import price_tables
 from tidegate_operator.compile.problems import sort_findings
 from tidegate_operator.compile.secret_values import KeySources
@@ -51,6 +52,7 @@ def compile_world(world: World, facts: Facts, previous: Served | None = None, me
     granted = lower_subscriptions(forms, judged, memo, out)
     lower_routes(forms, judged, attachments, granted, past, memo, out)
     note_fallbacks(forms, out)
+    note_prices(forms, out)
     bound_credentials(out)
     prices = price_tables({content.provider for content in forms.backends.values()})
     fitted = memo.encoder.encode(out.entries, prices)

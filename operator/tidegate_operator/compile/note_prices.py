@@ -1,0 +1,75 @@
+"""Notes for budgets that refuse calls because nobody knows what they cost. Valid, and perhaps not meant."""
+
+from collections.abc import Iterator
+from functools import cache
+
+from tidegate_dataplane.pricing.lookup import Table
+from tidegate_dataplane.snapshot.entries import BackendEntry, Provider, QuotaEntry, RouteEntry, Unit
+from tidegate_operator.compile.forms import Forms
+from tidegate_operator.compile.lowered import Lowered
+from tidegate_operator.compile.parents import ancestors
+from tidegate_operator.compile.prices import price_table
+from tidegate_operator.compile.problems import sort_findings
+from tidegate_operator.verdicts import Finding, Reason
+from tidegate_operator.world import Kind, ObjectKey
+
+_NAMED = 3
+
+
+def note_prices(forms: Forms, out: Lowered) -> None:
+    """Note for quotas that insist on a price which models of their routes have none."""
+    insisting = {key: position for key, entry in forms.quotas.items() if (position := _insists(entry)) is not None}
+    if not insisting:
+        return
+    unpriced: dict[ObjectKey, set[tuple[str, str]]] = {}
+    for entry in out.entries.values():
+        if isinstance(entry, RouteEntry) and entry.quotas:
+            attached = {ObjectKey(Kind.QUOTA, *key.split("/", 1)) for key in entry.quotas}
+            applying = attached.union(*(ancestors(key, forms.quotas) for key in attached))
+            if concerned := applying & insisting.keys():
+                found = set(_unpriced(entry, forms))
+                for key in concerned:
+                    unpriced.setdefault(key, set()).update(found)
+    for key, models in unpriced.items():
+        if models:
+            note = Finding(Reason.NO_PRICE, f"spec.limits[{insisting[key]}]", _message(sorted(models)))
+            out.notes[key] = sort_findings([*out.notes.get(key, ()), note])
+
+
+def _insists(quota: QuotaEntry) -> int | None:
+    limits = enumerate(quota.limits)
+    return next((at for at, limit in limits if limit.unit is Unit.COST and limit.default_price is None), None)
+
+
+def _unpriced(route: RouteEntry, forms: Forms) -> Iterator[tuple[str, str]]:
+    """Backends and models; what a pattern stands for is known only when a call comes."""
+    for target in route.targets:
+        backend = forms.backends.get(ObjectKey(Kind.BACKEND, *target.backend.split("/", 1)))
+        if backend is None:
+            continue
+        asked = (name for name in route.models if not name.endswith("*"))
+        for model in (target.model,) if target.model else asked:
+            if not _priced(backend, model):
+                yield target.backend, model
+
+
+def _priced(backend: BackendEntry, model: str) -> bool:
+    if model in backend.prices:
+        return True
+    table = _table(backend.provider)
+    return table is not None and table.find(model, backend.versions.get(model, "")) is not None
+
+
+@cache
+def _table(provider: Provider) -> Table | None:
+    table = price_table(provider)
+    return None if table is None else Table(table)
+
+
+def _message(models: list[tuple[str, str]]) -> str:
+    named = ", ".join(f"{model} of AIBackend {backend}" for backend, model in models[:_NAMED])
+    more = f" and {len(models) - _NAMED} more" if len(models) > _NAMED else ""
+    return (
+        f"nobody knows what {named}{more} cost{'s' if len(models) == 1 else ''}, so calls are refused: "
+        "name it in spec.models[].price there, or give this limit a defaultPrice"
+    )
