@@ -6,12 +6,13 @@ import asyncio
 import random
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from redis_parts.redis_server import RedisServer
 from samples.demands import calendar, sliding
@@ -29,10 +30,27 @@ SHARED = (Accuracy.EXACT, Accuracy.LEASED)
 both = pytest.mark.parametrize("accuracy", SHARED)
 
 
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    """One for all: a store that is new waits some seconds for data planes that nobody knows of yet."""
+    server = RedisServer(durable=False)
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.close())
+
+
 @pytest.fixture
-async def redis() -> AsyncIterator[RedisServer]:
+async def mortal() -> AsyncIterator[RedisServer]:
     async with RedisServer() as server:
         yield server
+
+
+async def attempts(seconds: float = 5.0) -> AsyncIterator[None]:
+    """Some a second; raises TimeoutError when they have not sufficed."""
+    async with asyncio.timeout(seconds):
+        while True:
+            yield
+            await asyncio.sleep(0.03)
 
 
 @asynccontextmanager
@@ -60,39 +78,25 @@ async def plane(redis: RedisServer, path: Path | None = None) -> AsyncIterator[L
 
 async def granted(ledger: Ledger) -> None:
     """Wait until the store grants: it connects, and a store that was lost waits for all data planes."""
-    probe = limit(Accuracy.EXACT, 10**9, key="probe")
-    async with asyncio.timeout(20):
-        while True:
-            found = await ask(ledger, probe, 1)
-            if isinstance(found, Reservation):
-                ledger.release(found)
-                return
-            await asyncio.sleep(0.05)
+    probe = limit(Accuracy.EXACT, 10**9)
+    async for _ in attempts(20):
+        found = await ask(ledger, probe, 1)
+        if isinstance(found, Reservation):
+            ledger.release(found)
+            return
 
 
 def limit(
     accuracy: Accuracy,
     amount: int,
     *,
-    key: str = "limit",
     unit: Unit = Unit.TOKENS,
     window: Window | None = YEAR,
     failure: FailureMode = FailureMode.CLOSED,
     **more: Any,
 ) -> Demand:
-    terms = Terms(
-        "Quota",
-        "team-a/q",
-        1,
-        unit,
-        unit,
-        MEASURES[unit],
-        key,
-        window=window,
-        accuracy=accuracy,
-        failure=failure,
-        **more,
-    )
+    terms = Terms("Quota", "team-a/q", 1, unit, unit, MEASURES[unit], f"limit-{next(_ids)}/")
+    terms = replace(terms, window=window, accuracy=accuracy, failure=failure, **more)
     return demand_of(terms, amount, "whose", obeyed=True)
 
 
@@ -119,17 +123,13 @@ def settle(ledger: Ledger, reservation: Reservation, tokens: int) -> None:
     ledger.settle(reservation, amounts_of(tokens), time.time())
 
 
-async def everybody_knows(ledgers: list[Ledger], used: int, held: int = 0) -> None:
-    """Wait until each plane has heard of what all have used together."""
-
-    def said(ledger: Ledger) -> list[tuple[int, int]]:
-        return [(each.used, each.held) for each in ledger.reports() if each.amount < 10**9]
-
-    async with asyncio.timeout(10):
-        while any(said(ledger) != [(used, held)] for ledger in ledgers):
-            for ledger in ledgers:
-                await ask(ledger, limit(Accuracy.EXACT, 100_000), 200_000)  # refused; the answer tells
-            await asyncio.sleep(0.05)
+async def soon_held(ledger: Ledger, demand: Demand, tokens: int) -> Reservation:
+    """What others give back comes by their next report."""
+    async for _ in attempts():
+        found = await ask(ledger, demand, tokens)
+        if isinstance(found, Reservation):
+            return found
+    raise AssertionError
 
 
 @both
@@ -186,9 +186,7 @@ async def test_an_idle_planes_slice_is_there_for_others(redis: RedisServer, accu
     demand = limit(accuracy, 1_000)
     async with planes(redis, 2) as (first, second):
         settle(first, await held(first, demand, 10), 10)
-        async with asyncio.timeout(5):
-            while not isinstance(found := await ask(second, demand, 990), Reservation):
-                await asyncio.sleep(0.05)
+        found = await soon_held(second, demand, 990)
         assert (await excess(first, demand, 1)).used == 1_000
         second.release(found)
 
@@ -211,43 +209,39 @@ async def test_a_killed_plane_keeps_what_it_delivered_and_frees_what_it_held(
         await shared._exchanges._store.aclose()  # nothing more comes of it
         async with plane(redis, tmp_path / "left") as restarted:
             await granted(restarted)
-            async with asyncio.timeout(5):
-                while not isinstance(found := await ask(other, demand, 850), Reservation):
-                    await asyncio.sleep(0.05)
+            found = await soon_held(other, demand, 850)
             assert isinstance(await ask(other, demand, 1), Excess), "the 150 that were delivered stay used"
             other.release(found)
 
 
 @both
-async def test_a_store_that_comes_back_empty_is_told_everything(redis: RedisServer, accuracy: Accuracy) -> None:
+async def test_a_store_that_comes_back_empty_is_told_everything(mortal: RedisServer, accuracy: Accuracy) -> None:
     demand = limit(accuracy, 1_000)
-    async with planes(redis, 3) as ledgers:
+    async with planes(mortal, 3) as ledgers:
         for ledger in ledgers:
             settle(ledger, await held(ledger, demand, 300), 300)
         stream = await held(ledgers[0], demand, 50)
-        await redis.kill()
-        await redis.start(with_data=False)
+        await mortal.kill()
+        await mortal.start(with_data=False)
         for ledger in ledgers:
             await granted(ledger)
         for ledger in ledgers:
             assert (await excess(ledger, demand, 60)).used >= 950
         settle(ledgers[0], stream, 10)
-        async with asyncio.timeout(5):
-            while not isinstance(await ask(ledgers[2], demand, 90), Reservation):
-                await asyncio.sleep(0.05)
+        await soon_held(ledgers[2], demand, 90)
         assert isinstance(await ask(ledgers[1], demand, 1), Excess)
 
 
-async def test_closed_refuses_open_lets_pass_and_local_shares_out(redis: RedisServer) -> None:
+async def test_closed_refuses_open_lets_pass_and_local_shares_out(mortal: RedisServer) -> None:
     closed, opened, local = (
         limit(Accuracy.EXACT, 1_000, key=mode, failure=mode)
         for mode in (FailureMode.CLOSED, FailureMode.OPEN, FailureMode.LOCAL)
     )
-    async with planes(redis, 4) as ledgers:
+    async with planes(mortal, 4) as ledgers:
         first = ledgers[0]
         for demand in (closed, opened, local):
             settle(first, await held(first, demand, 100), 100)
-        await redis.kill()
+        await mortal.kill()
         assert isinstance(await ask(first, closed, 1), StoreFailure)
         passed = await held(first, opened, 5_000)
         assert passed.degraded
@@ -257,23 +251,23 @@ async def test_closed_refuses_open_lets_pass_and_local_shares_out(redis: RedisSe
         over = await excess(first, local, 1)
         assert (over.used, over.limit) == (250, 250)
         settle(first, part, 150)
-        await redis.start()
+        await mortal.start()
         for ledger in ledgers:
             await granted(ledger)
         # Reconciled, not forgotten: what went beyond is known to all.
-        async with asyncio.timeout(5):
-            while (over := await excess(ledgers[1], opened, 1)).used != 5_100:
-                await asyncio.sleep(0.05)
+        async for _ in attempts():
+            if (await excess(ledgers[1], opened, 1)).used == 5_100:
+                break
         found = await held(ledgers[1], local, 750)
         assert isinstance(await ask(ledgers[2], local, 1), Excess)
         ledgers[1].release(found)
 
 
-async def test_leased_goes_on_with_its_slice_while_the_store_is_away(redis: RedisServer) -> None:
+async def test_leased_goes_on_with_its_slice_while_the_store_is_away(mortal: RedisServer) -> None:
     demand = limit(Accuracy.LEASED, 1_000_000)
-    async with planes(redis, 1) as (ledger,):
+    async with planes(mortal, 1) as (ledger,):
         settle(ledger, await held(ledger, demand, 10), 10)
-        await redis.kill()
+        await mortal.kill()
         found = ledger.reserve("within", (demand,), amounts_of(10), time.time())
         assert isinstance(found, Reservation)
         assert not found.degraded
@@ -287,9 +281,7 @@ async def test_slots_are_of_all_planes_and_come_back(redis: RedisServer, accurac
         running = [await held(first, demand, 0), await held(second, demand, 0), await held(second, demand, 0)]
         assert isinstance(await ask(first, demand, 0), Excess)
         settle(second, running.pop(), 50)
-        async with asyncio.timeout(5):
-            while not isinstance(await ask(first, demand, 0), Reservation):
-                await asyncio.sleep(0.02)
+        await soon_held(first, demand, 0)
 
 
 @both
@@ -318,14 +310,12 @@ async def test_a_window_begins_anew_for_all(redis: RedisServer, accuracy: Accura
         until = time.monotonic() + 3.5
         while time.monotonic() < until:
             before = time.time()
-            found = await ask(ledgers[next(_ids) % 3], demand, 10)
-            if isinstance(found, Reservation) and int(before) == int(time.time()):
-                by_second[int(before)] = by_second.get(int(before), 0) + 10
-                settle(ledgers[0], found, 10) if found.request_id in ledgers[0]._open else [
-                    each.settle(found, amounts_of(10), time.time())
-                    for each in ledgers
-                    if found.request_id in each._open
-                ]
+            ledger = ledgers[next(_ids) % 3]
+            found = await ask(ledger, demand, 10)
+            if isinstance(found, Reservation):
+                settle(ledger, found, 10)
+                if int(before) == int(time.time()):
+                    by_second[int(before)] = by_second.get(int(before), 0) + 10
             await asyncio.sleep(0.003)
     assert max(by_second.values()) <= 100
     assert sorted(by_second.values())[-2] >= 90
@@ -364,10 +354,7 @@ async def test_whoever_goes_away_while_waiting_leaves_nothing_behind(redis: Redi
             if isinstance(done, Reservation):
                 first.release(done)
         assert first.outstanding == 0
-        async with asyncio.timeout(5):
-            while not isinstance(found := await ask(second, demand, 1_000), Reservation):
-                await asyncio.sleep(0.05)
-        second.release(found)
+        second.release(await soon_held(second, demand, 1_000))
 
 
 @both

@@ -45,25 +45,20 @@ class Journal:
         """Open or make it. Raises JournalError, or OSError when the file cannot be opened."""
         self.path = path
         self._fd = os.memfd_create("tidegate-journal") if path is None else _open(path)
-        size = os.fstat(self._fd).st_size
-        fresh = size == 0
-        if fresh:
-            size = (_HEADER + _FIRST_ROWS * COLUMNS) * 8
-            os.ftruncate(self._fd, size)
-        elif size < _HEADER * 8 or size % 8:
-            raise JournalError(f"{path} is no usage journal: give another path, or remove the file if you know it")
-        self._map = mmap.mmap(self._fd, size)
-        self.cells = memoryview(self._map).cast("q")
-        if fresh:
-            self.cells[_VERSION] = COLUMNS
-            self.cells[_OWNER], self.cells[_OWNER + 1] = unpack("=qq", secrets.token_bytes(OWNER_BYTES))
-            self.cells[0] = _MAGIC
-        elif self.cells[0] != _MAGIC or self.cells[_VERSION] != COLUMNS:
-            raise JournalError(f"{path} is no usage journal of this version: give another path, or remove the file")
         self._free: list[int] = []
         self._index = array("I")
         self._marks = 0
         self._live = 0
+        try:
+            self._map = self._read()
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.cells = memoryview(self._map).cast("q")
+        if not self.cells[0]:
+            self.cells[_VERSION] = COLUMNS
+            self.cells[_OWNER], self.cells[_OWNER + 1] = unpack("=qq", secrets.token_bytes(OWNER_BYTES))
+            self.cells[0] = _MAGIC
         self._read_rows()
 
     @property
@@ -149,6 +144,22 @@ class Journal:
         self._map.close()
         os.close(self._fd)
 
+    def _read(self) -> mmap.mmap:
+        size = os.fstat(self._fd).st_size
+        if not size:
+            size = (_HEADER + _FIRST_ROWS * COLUMNS) * 8
+            os.ftruncate(self._fd, size)
+            return mmap.mmap(self._fd, size)
+        head = array("q")
+        head.frombytes(os.pread(self._fd, _HEADER * 8, 0).ljust(_HEADER * 8, b"\0"))
+        if head[0] != _MAGIC or head[_VERSION] != COLUMNS:
+            raise JournalError(
+                f"{self.path} is no usage journal of this version: give another path, or remove the file"
+            )
+        if (_HEADER + head[_ROWS] * COLUMNS) * 8 > size or size % 8:
+            raise JournalError(f"{self.path} has lost its end: remove it; the store still knows what it was told")
+        return mmap.mmap(self._fd, size)
+
     def _grow(self) -> int:
         row = self.cells[_ROWS]
         if _HEADER + (row + 1) * COLUMNS > len(self.cells):
@@ -163,10 +174,7 @@ class Journal:
     def _read_rows(self) -> None:
         """What an earlier process held is held no more: it was killed, or has settled all of it."""
         cells = self.cells
-        count = cells[_ROWS]
-        if _HEADER + count * COLUMNS > len(cells):
-            raise JournalError(f"{self.path} has lost its end: remove it; the store still knows what it was told")
-        for row in range(count):
+        for row in range(cells[_ROWS]):
             at = _HEADER + row * COLUMNS
             if cells[at + STATE]:
                 cells[at + HELD] = 0
