@@ -61,6 +61,9 @@ class Turns:
         leaving = self._line.join(place)
         if leaving is not None and not leaving.turn.done():
             leaving.turn.set_result(ShedReason.PUSHED_OUT if leaving is not place else ShedReason.FULL)
+        if not self._begun:
+            self._begun = self._most
+            loop.call_soon(self._next_turn)
         timer = loop.call_later(longest_wait(self._options.wait_seconds, priority), self._time_up, place)
         try:
             refused = await place.turn
@@ -79,8 +82,8 @@ class Turns:
             if not place.turn.done():
                 self._begun += 1
                 place.turn.set_result(None)
-        if self._begun and self._loop is not None:
-            self._loop.call_soon(self._next_turn)
+        if self._begun:
+            asyncio.get_running_loop().call_soon(self._next_turn)
 
     def _time_up(self, place: Waiting) -> None:
         if not place.turn.done():
