@@ -85,24 +85,21 @@ class Provider:
         body = _completion(text, work)
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         work.emitted = work.output
-        writer.write(head.encode() + body)
-        await writer.drain()
+        await _send(writer, head.encode() + body)
         work.finished = True
 
     async def _stream(self, writer: asyncio.StreamWriter, work: Work, *, wants_usage: bool) -> None:
         chance = Random(f"{self.seed}:{work.request_id}:pace")
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        writer.write(head + _chunk(_event({"role": "assistant", "content": ""})))
+        await _send(writer, head + _chunk(_event({"role": "assistant", "content": ""})))
         while work.emitted < work.output:
             count = min(chance.randint(1, 8), work.output - work.emitted)
             await asyncio.sleep(count / self.tokens_a_second)
             words = [WORDS[number % len(WORDS)] for number in range(work.emitted, work.emitted + count)]
             work.emitted += count
-            writer.write(_chunk(b"".join(_event({"content": word}) for word in words)))
-            await writer.drain()
+            await _send(writer, _chunk(b"".join(_event({"content": word}) for word in words)))
         last = _event({}, finish="stop") + (_usage(work) if wants_usage else b"") + b"data: [DONE]\n\n"
-        writer.write(_chunk(last) + b"0\r\n\r\n")
-        await writer.drain()
+        await _send(writer, _chunk(last) + b"0\r\n\r\n")
         work.finished = True
 
 
@@ -116,6 +113,14 @@ async def providing(seed: int, *, tokens_a_second: float = 250.0) -> AsyncIterat
         yield provider
     finally:
         server.close()
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Raises ConnectionResetError when the gateway has gone, which loops say in different ways."""
+    if writer.is_closing():
+        raise ConnectionResetError
+    writer.write(data)
+    await writer.drain()
 
 
 def _wants_usage(body: dict[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from redis_parts.toxiproxy import Toxiproxy
 
 _SAMPLE_SECONDS = 0.03
 _QUIET_SECONDS = 1.5
-_EXHAUST_DEADLINE = 40.0
+_EXHAUST_DEADLINE = 80.0
 _SETTLE_DEADLINE = 20.0
 _TOKENS_A_SECOND = 60.0
 """A stream's: slow enough that the quota lasts longer than the faults do."""
