@@ -25,11 +25,23 @@ class EventRelay:
     """Takes a provider's chunks, gives the bytes to pass on: whole events only, so that an error can always follow.
 
     `hide_usage`: the caller did not ask for usage, so what says only that is left out. `report` is what the provider
-    said last, `delivered` the text since then that was passed on (tell by `passed`), and `fresh` a cheap number of
-    tokens in what `feed` returned last: one for each event, or a quarter for each byte beyond the events' frames.
+    said last, `delivered` the text since then that was passed on (tell by `passed`). `estimate` is a cheap number of
+    tokens in all that `feed` returned, `fresh` in the last: one for each event, or a quarter for each byte beyond the
+    events' frames.
     """
 
-    __slots__ = ("_bytes", "_covered", "_events", "_frame", "_hide", "_rest", "delivered", "fresh", "report")
+    __slots__ = (
+        "_bytes",
+        "_covered",
+        "_events",
+        "_frame",
+        "_hide",
+        "_rest",
+        "delivered",
+        "estimate",
+        "fresh",
+        "report",
+    )
 
     def __init__(self, *, hide_usage: bool) -> None:
         self._hide = hide_usage
@@ -38,6 +50,7 @@ class EventRelay:
         self._bytes = 0
         self._frame = 0
         self._covered = 0  # bytes at the beginning of what `feed` returned last that a report speaks of
+        self.estimate = 0
         self.fresh = 0
         self.report: Report | None = None
         self.delivered = Delivered()
@@ -66,17 +79,23 @@ class EventRelay:
         if data:
             self.delivered.keep(data)
 
-    @property
-    def estimate(self) -> int:
-        """Tokens of output so far, cheaply."""
-        return max(self._events, (self._bytes - self._events * self._frame) // BYTES_PER_TOKEN)
-
     def _ready(self, data: bytes) -> bytes:
         if _USAGE in data:
-            data = self._look(data)
-        before = self.estimate
-        self._count(data)
-        self.fresh = max(0, self.estimate - before)
+            # Asked for usage, OpenAI says null with each event but the last. In text the quotes are escaped.
+            if data.count(_USAGE) == data.count(_NO_USAGE_YET):
+                data = data.replace(_NO_USAGE_YET, b"") if self._hide else data
+            else:
+                data = self._look(data)
+        events = data.count(b"data:")
+        if events and not self._frame:
+            # The first event of a chat says only who speaks: its length is that of a frame.
+            self._frame = min(len(data) // events, _MAX_FRAME)
+        self._events += events
+        self._bytes += len(data)
+        told = self.estimate
+        text = (self._bytes - self._events * self._frame) // BYTES_PER_TOKEN
+        self.estimate = max(self._events, text, told)
+        self.fresh = self.estimate - told
         return data
 
     def _split(self, data: bytes) -> bytes:
@@ -117,14 +136,6 @@ class EventRelay:
         if self._hide:
             event = b"" if bare else event.replace(_NO_USAGE_YET, b"")
         return event, report is not None and report.usage.output > 0
-
-    def _count(self, data: bytes) -> None:
-        events = data.count(b"data:")
-        if events and not self._frame:
-            # The first event of a chat says only who speaks: its length is that of a frame.
-            self._frame = min(len(data) // events, _MAX_FRAME)
-        self._events += events
-        self._bytes += len(data)
 
 
 class EventTooLarge(ValueError):

@@ -68,6 +68,12 @@ _NO_CHOICES = re.compile(rb"\s*\[\s*\]\s*").fullmatch
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_pictures = msgspec.json.Decoder(_Pictures).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
+_DETAILS: Final = (
+    "prompt_tokens_details",
+    "completion_tokens_details",
+    "input_tokens_details",
+    "output_tokens_details",
+)
 _NOTHING = EventReport(None, bare=False)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -122,34 +128,39 @@ def _report(usage: Any, service: Any) -> Report | None:
     output = _first(usage, "completion_tokens", "output_tokens")
     if not input and not output:
         return None
-    read = input or 0
-    written = output or 0
-    in_parts = _parts(usage, "prompt_tokens_details", "input_tokens_details")
-    out_parts = _parts(usage, "completion_tokens_details", "output_tokens_details")
-    cached = min(_number(in_parts.get("cached_tokens")) or 0, read)
-    return Report(
-        Usage(
-            input=read,
-            output=written,
-            cached=cached,
-            cache_write=min(_number(in_parts.get("cache_write_tokens")) or 0, read - cached),
-            reasoning=min(_number(out_parts.get("reasoning_tokens")) or 0, written),
-            input_audio=min(_number(in_parts.get("audio_tokens")) or 0, read),
-            output_audio=min(_number(out_parts.get("audio_tokens")) or 0, written),
-            input_image=min(_number(in_parts.get("image_tokens")) or 0, read),
-            output_image=min(_number(out_parts.get("image_tokens")) or 0, written),
-            source=REPORTED,
-            service=service if isinstance(service, str) and len(service) <= _LONGEST_NAME else "",
-        ),
-        has_input=bool(input),
-        has_output=output is not None,
+    believed = Usage(input or 0, output or 0, source=REPORTED)
+    for name in _DETAILS:
+        if isinstance(usage.get(name), dict):
+            believed = _detailed(believed, usage)
+            break
+    return Report(believed, has_input=bool(input), has_output=output is not None)
+
+
+def _detailed(usage: Usage, told: dict[str, Any]) -> Usage:
+    """With the parts of input and output that are told."""
+    input, output = usage.input, usage.output
+    read = _parts(told, "prompt_tokens_details", "input_tokens_details")
+    written = _parts(told, "completion_tokens_details", "output_tokens_details")
+    cached = min(_number(read.get("cached_tokens")) or 0, input)
+    return Usage(
+        input=input,
+        output=output,
+        cached=cached,
+        cache_write=min(_number(read.get("cache_write_tokens")) or 0, input - cached),
+        reasoning=min(_number(written.get("reasoning_tokens")) or 0, output),
+        input_audio=min(_number(read.get("audio_tokens")) or 0, input),
+        output_audio=min(_number(written.get("audio_tokens")) or 0, output),
+        input_image=min(_number(read.get("image_tokens")) or 0, input),
+        output_image=min(_number(written.get("image_tokens")) or 0, output),
+        source=REPORTED,
     )
 
 
-def _first(usage: dict[str, Any], *names: str) -> int | None:
-    """The first of several names for a number that stands there; a 0 only when no other says more."""
-    found = [number for number in (_number(usage.get(name)) for name in names) if number is not None]
-    return max(found, default=None)
+def _first(usage: dict[str, Any], name: str, other: str) -> int | None:
+    """A number that goes by one of two names: the larger, should both stand there."""
+    one = _number(usage.get(name))
+    two = _number(usage.get(other)) if other in usage else None
+    return one if two is None or (one is not None and one > two) else two
 
 
 def _parts(usage: dict[str, Any], *names: str) -> dict[str, Any]:
