@@ -128,7 +128,8 @@ def _report(usage: Any, service: Any) -> Report | None:
     output = _first(usage, "completion_tokens", "output_tokens")
     if not input and not output:
         return None
-    believed = Usage(input or 0, output or 0, source=REPORTED)
+    tier = service if isinstance(service, str) and len(service) <= _LONGEST_NAME else ""
+    believed = Usage(input or 0, output or 0, source=REPORTED, service=tier)
     for name in _DETAILS:
         if isinstance(usage.get(name), dict):
             believed = _detailed(believed, usage)
@@ -153,6 +154,7 @@ def _detailed(usage: Usage, told: dict[str, Any]) -> Usage:
         input_image=min(_number(read.get("image_tokens")) or 0, input),
         output_image=min(_number(written.get("image_tokens")) or 0, output),
         source=REPORTED,
+        service=usage.service,
     )
 
 

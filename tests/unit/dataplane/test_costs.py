@@ -1,5 +1,6 @@
 """What calls cost, as the audit log and the metrics of a real data plane tell it."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from dataplane.factory import KEY, bundle_of, http_backend, mock_backend, route, shard, source, target
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, exchange, request
-from dataplane.upstream import answer, completion, upstream
+from dataplane.upstream import Asked, answer, chunk, completion, delta, event, events_head, upstream
 from tidegate_dataplane.snapshot.entries import (
     BackendEntry,
     CalendarPeriod,
@@ -107,6 +108,32 @@ async def test_a_service_tier_has_its_own_price(tmp_path: Path, asked: Any, give
         line, _ = await told(made, tmp_path / "audit.jsonl", **fields)
     assert line["cost"] == cost
     assert line["tokens"].get("service") == ("priority" if given == "priority" else None)
+
+
+async def test_a_stream_costs_what_its_last_event_reports(tmp_path: Path) -> None:
+    priority = PriceEntry(input=300_000, output=1_200_000, cached_input=150_000)
+    table = replace(TABLE, models={"gpt-4o-mini": replace(PRICE, services={"priority": priority})})
+    last = delta(None, usage=(1000, 100)) | {"service_tier": "priority"}
+    last["usage"]["prompt_tokens_details"] = {"cached_tokens": 400}
+
+    async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(events_head())
+        for data in (delta("Hi"), delta(None, finish="stop") | {"choices": []}, last, b"[DONE]"):
+            writer.write(chunk(event(data)))
+        writer.write(chunk(b""))
+        await writer.drain()
+
+    async with upstream(script) as provider:
+        made = replace(world(http_backend("one", provider.url)), prices=(table,))
+        line, _ = await told(made, tmp_path / "audit.jsonl", stream=True)
+    assert line["tokens"] == {
+        "input": 1000,
+        "output": 100,
+        "source": "Reported",
+        "cached": 400,
+        "service": "priority",
+    }
+    assert line["cost"] == 600 * 3 // 10 + 400 * 15 // 100 + 100 * 12 // 10
 
 
 @pytest.mark.parametrize("status", [400, 500])
