@@ -169,6 +169,7 @@ class Reason(StrEnum):
     LOST = "connection_lost"
     DENIED = "access_denied"  # wrong password, or an ACL that lacks something
     TLS = "tls"
+    FILE = "unreadable_file"  # the password's or a certificate's
     READ_ONLY = "read_only"  # a replica, or too few replicas to write to
     ERROR = "error"  # the server answered an error of another kind
     CLOSED = "closed"

@@ -58,6 +58,12 @@ DECLARE_ROWS: Final = 256
 # A cluster that sends a client on more often than this does not know itself.
 _REDIRECTS: Final = 3
 _LEDGER: Final = files(__package__).joinpath("ledger.lua").read_bytes()
+_CAUSES: Final = (
+    (ssl.SSLError, Reason.TLS),
+    (ConnectionRefusedError, Reason.REFUSED),
+    (FileNotFoundError | PermissionError | IsADirectoryError | UnicodeError, Reason.FILE),
+)
+_DENIED: Final = ("The user executing the script can't", "ACL failure in script")
 _CLAIM: Final = b"""
 local has = redis.call('GET', KEYS[1])
 if has and has ~= ARGV[1] then return 0 end
@@ -333,7 +339,8 @@ class RedisStore:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 self._connection = await self._connector.connect()
-        except (TimeoutError, RedisError, OSError) as error:
+        except (TimeoutError, RedisError, OSError, ValueError) as error:
+            # ValueError: a host or a password that cannot be encoded.
             await self._failed(reason_of(error))
             return
         self._fresh = True
@@ -360,10 +367,7 @@ def reason_of(error: Exception) -> Reason:
     if isinstance(error, ReadOnlyError):
         return Reason.READ_ONLY
     if isinstance(error, ResponseError):
-        return Reason.ERROR
-    causes = [error, error.__cause__, error.__context__]
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return Reason.TLS
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return Reason.REFUSED
-    return Reason.LOST
+        # What a script's user may not do is an error of the script, not a NoPermissionError.
+        return Reason.DENIED if any(words in str(error) for words in _DENIED) else Reason.ERROR
+    causes = (error, error.__cause__, error.__context__)
+    return next((reason for kind, reason in _CAUSES if any(isinstance(each, kind) for each in causes)), Reason.LOST)
