@@ -17,6 +17,7 @@ from tidegate_dataplane.snapshot.entries import (
     CalendarPeriod,
     DefaultPrice,
     LimitEntry,
+    OnExceed,
     PriceEntry,
     PriceTable,
     Provider,
@@ -212,3 +213,19 @@ async def test_a_budget_may_say_what_is_charged_where_nobody_knows(tmp_path: Pat
     assert (
         'tidegate_cost_microdollars_total{backend="team-a/one",route="team-a/chat",source="Default"} 1200.0' in samples
     )
+
+
+async def test_what_a_quota_charges_beyond_its_amount_is_booked_apart(tmp_path: Path) -> None:
+    """1,000 tokens a day, and ten micro-dollars for each one beyond; a call takes 1,100."""
+    log = tmp_path / "audit.jsonl"
+    limit = LimitEntry(
+        unit=Unit.TOKENS,
+        amount=1_000,
+        window=WindowEntry(calendar=CalendarPeriod.DAY),
+        on_exceed=OnExceed.CHARGE,
+        overage_price=10_000_000,
+    )
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        made = limited(world(http_backend("one", provider.url)), replace(budget(1), limits=(limit,)))
+        assert await statuses(made, log, calls=2) == [200, 200]
+    assert [(line["cost"], line["overage"]) for line in lines(log)] == [(210, 1_000), (210, 11_000)]
