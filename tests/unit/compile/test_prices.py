@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from itertools import product
 
@@ -18,6 +19,8 @@ from tidegate_operator.compile.prices import price_table, price_tables
 
 IDS = {Provider.OPEN_AI: "openai", Provider.AZURE_OPEN_AI: "azure"}
 TOKENS = {"input_mtok", "output_mtok"}
+# The tables have the newest prices, whatever the day.
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def table_of(provider: Provider) -> PriceTable:
@@ -91,7 +94,7 @@ def test_there_are_names_to_compare() -> None:
 
 @pytest.mark.parametrize(("provider", "name"), NAMES)
 def test_every_model_costs_what_the_package_says(provider: Provider, name: str) -> None:
-    found = genai_prices.calc_price(types.Usage(), name, provider_id=IDS[provider])
+    found = genai_prices.calc_price(types.Usage(), name, provider_id=IDS[provider], genai_request_timestamp=LATER)
     price = Table(table_of(provider)).find(name, "")
     given = {key for key, value in vars(found.model_price).items() if value is not None}
     if not given & TOKENS:
@@ -100,7 +103,9 @@ def test_every_model_costs_what_the_package_says(provider: Provider, name: str) 
         return
     assert price is not None
     for ours, theirs in usages(found.model_price):
-        dollars = genai_prices.calc_price(theirs, name, provider_id=IDS[provider]).total_price
+        dollars = genai_prices.calc_price(
+            theirs, name, provider_id=IDS[provider], genai_request_timestamp=LATER
+        ).total_price
         assert cost(price, ours) == (dollars * 1_000_000).to_integral_value(ROUND_CEILING), (ours, dollars)
 
 
@@ -125,9 +130,13 @@ def test_a_service_tier_costs_what_the_package_says(name: str, tier: str) -> Non
     price = Table(table_of(Provider.OPEN_AI)).find(name, "")
     assert price is not None
     context = {"service_tier": tier}
-    found = genai_prices.calc_price(types.Usage(), name, provider_id="openai", price_context=context)
+    found = genai_prices.calc_price(
+        types.Usage(), name, provider_id="openai", price_context=context, genai_request_timestamp=LATER
+    )
     for ours, theirs in usages(found.model_price):
-        dollars = genai_prices.calc_price(theirs, name, provider_id="openai", price_context=context).total_price
+        dollars = genai_prices.calc_price(
+            theirs, name, provider_id="openai", price_context=context, genai_request_timestamp=LATER
+        ).total_price
         exact = (dollars * 1_000_000).to_integral_value(ROUND_CEILING)
         assert cost(price.in_service(tier), ours) == exact, (ours, dollars)
 
@@ -136,7 +145,9 @@ def test_azure_sells_openais_models_at_openais_prices() -> None:
     usage = types.Usage(input_tokens=1000, output_tokens=1000)
     price = Table(table_of(Provider.AZURE_OPEN_AI)).find("gpt-4o-mini", "")
     assert price is not None
-    dollars = genai_prices.calc_price(usage, "gpt-4o-mini", provider_id="azure").total_price
+    dollars = genai_prices.calc_price(
+        usage, "gpt-4o-mini", provider_id="azure", genai_request_timestamp=LATER
+    ).total_price
     assert Decimal(cost(price, Usage(1000, 1000))) / 1_000_000 == dollars
 
 
