@@ -158,8 +158,8 @@ class TestLogin:
 
 
 @asynccontextmanager
-async def running(count: int, *more: str) -> AsyncIterator[list[RedisServer]]:
-    servers = [RedisServer(durable=False, more=more) for _ in range(count)]
+async def running(*options: tuple[str, ...]) -> AsyncIterator[list[RedisServer]]:
+    servers = [RedisServer(durable=False, more=more) for more in options]
     try:
         for server in servers:
             await server.start()
@@ -172,12 +172,14 @@ async def running(count: int, *more: str) -> AsyncIterator[list[RedisServer]]:
 class TestCluster:
     @pytest.fixture
     async def cluster(self) -> AsyncIterator[list[RedisServer]]:
-        async with running(3, "--cluster-enabled", "yes") as servers:
+        buses = [free_port() for _ in range(3)]
+        options = [("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
+        async with running(*options) as servers:
             borders = [0, 5461, 10923, 16384]
             clients = [server.client() for server in servers]
             for index, client in enumerate(clients):
                 await client.execute_command("CLUSTER", "ADDSLOTSRANGE", borders[index], borders[index + 1] - 1)
-                await client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+                await client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, buses[0])
             async with asyncio.timeout(30):
                 for client in clients:
                     while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):  # noqa: ASYNC110
@@ -235,7 +237,7 @@ class TestSentinel:
     @pytest.fixture
     async def sentinel(self, tmp_path: Path) -> AsyncIterator[tuple[int, RedisServer, RedisServer]]:
         """A sentinel's port, a master, and its replica."""
-        async with running(1) as (master,), running(1, "--replicaof", f"127.0.0.1 {master.port}") as (replica,):
+        async with running(()) as (master,), running(("--replicaof", f"127.0.0.1 {master.port}")) as (replica,):
             port = free_port()
             file = tmp_path / "sentinel.conf"
             file.write_text(
