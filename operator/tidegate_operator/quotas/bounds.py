@@ -23,6 +23,8 @@ def overrun_bound(entry: QuotaEntry, data_planes: int) -> str:
         parts.append(_counted(entry, blocking, data_planes))
         if any(limit.unit not in _KNOWN_BEFORE for limit in blocking):
             parts.append("plus what calls under way use beyond what they reserved")
+        if any(limit.on_exceed is OnExceed.FALLBACK for limit in blocking):
+            parts.append("calls that go to fallback targets are counted beyond it")
     if passing:
         words = sorted({limit.on_exceed.value for limit in passing})
         which = ", ".join(limit_label(limit) for limit in passing[:_MOST_LIMITS])
@@ -39,7 +41,7 @@ def _counted(entry: QuotaEntry, limits: list[LimitEntry], data_planes: int) -> s
         most = _numbers(entry, limits, entry.safe_share)
         return (
             f"0 while the store can be reached; at most {entry.safe_share} % of the amount{most} while it cannot"
-            " (failureMode: Local)"
+            " (failureMode: Local), and as much again for each data plane that starts meanwhile without --replicas"
         )
     return "0 (failureMode: Closed); more only if the store and a data plane's journal are lost together"
 

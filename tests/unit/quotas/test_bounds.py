@@ -65,12 +65,18 @@ OPEN, SAFE = {"failure_mode": FailureMode.OPEN}, {"failure_mode": FailureMode.LO
             quota(COST, **EXACT, **SAFE, safe_share=50),
             6,
             "0 while the store can be reached; at most 50 % of the amount = 5.25 Cost per Month while it cannot"
-            " (failureMode: Local); plus what calls under way use beyond what they reserved",
+            " (failureMode: Local), and as much again for each data plane that starts meanwhile without --replicas;"
+            " plus what calls under way use beyond what they reserved",
         ),
         (
             quota(LimitEntry(Unit.TOKENS, 5, MONTH, OnExceed.ALERT)),
             2,
             "unbounded for Tokens per Month (onExceed: Alert)",
+        ),
+        (
+            quota(LimitEntry(Unit.REQUESTS, 5, MONTH, OnExceed.FALLBACK), **EXACT),
+            2,
+            f"{CLOSED}; calls that go to fallback targets are counted beyond it",
         ),
         (
             quota(LimitEntry(Unit.REQUESTS, 5, MONTH, tier_amounts={"free": 1}), **LOCAL),
