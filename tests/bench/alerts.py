@@ -28,6 +28,7 @@ from bench.nginx import start_upstream
 from bench.programs import require_programs
 from ledger_chaos import world
 from ledger_chaos.fleet import Fleet
+from ledger_chaos.view import until_built
 from redis_parts.redis_server import RedisServer
 
 LIMIT = 1_000
@@ -111,6 +112,7 @@ async def _measure(accuracy: str, planes: int, rounds: int) -> list[Round]:
         async with _receiving() as receiver, redis:
             manifests = _world(f"{upstream.url}/v1", accuracy, f"http://127.0.0.1:{receiver.port}/alerts", rounds)
             async with Fleet(manifests, count=planes, store=redis.url) as fleet:
+                await until_built(redis)
                 return [await _round(accuracy, number, fleet, body, receiver) for number in range(rounds)]
 
 

@@ -24,6 +24,7 @@ from bench.nginx import start_upstream
 from bench.programs import require_programs, require_two_cores
 from bench.rounds import HEADER, Contender, Series, interleave
 from bench.throughput import CONNECTIONS, SMALL
+from ledger_chaos.view import until_built
 from redis_parts.redis_server import RedisServer
 from tidegate_dataplane.snapshot.bundle import encode_bundle
 
@@ -82,6 +83,7 @@ def _measure_once(folder: Path, number: int, seconds: float) -> list[Series]:
             more = () if accuracy == "Local" else ("--store", redis.url, "--journal", folder / f"journal-{name}")
             gateway = stack.enter_context(start_gateway(folder, folder / f"{accuracy}.json", name=name, more=more))
             contenders.append(Contender(accuracy, gateway.call(folder), gateway.process.pid))
+        asyncio.run(until_built(redis))
         for contender in contenders:
             expect_answer(contender.call)
         return interleave(contenders, connections=CONNECTIONS, rounds=1, seconds=seconds)

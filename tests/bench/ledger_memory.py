@@ -27,6 +27,7 @@ from bench.programs import require_programs, require_two_cores
 from bench.rounds import HEADER, Contender, Series, interleave
 from bench.throughput import CONNECTIONS
 from bench.wrk import Call, run_wrk
+from ledger_chaos.view import until_built
 from redis_parts.redis_server import RedisServer
 from tidegate_dataplane.snapshot.bundle import encode_bundle
 
@@ -87,6 +88,8 @@ def measure(folder: Path, consumers: int, accuracy: str, *, rounds: int, seconds
         journal = folder / "journal"
         more = () if accuracy == "Local" else ("--store", redis.url, "--journal", journal)
         gateway = stack.enter_context(start_gateway(folder, folder / "snapshot.json", more=more))
+        if accuracy != "Local":
+            asyncio.run(until_built(redis))
         call = gateway.call(folder)
         expect_answer(call)
         before = _series("one consumer", call, gateway, rounds, seconds)

@@ -30,6 +30,7 @@ from bench.programs import require_programs, require_two_cores
 from bench.wrk import Call
 from ledger_chaos import world
 from ledger_chaos.fleet import Fleet
+from ledger_chaos.view import until_built
 from redis_parts.redis_server import RedisServer
 from redis_parts.toxiproxy import Proxy, Toxiproxy
 
@@ -164,6 +165,7 @@ async def _mode(mode: str, accuracy: str, periods: int) -> list[Case]:
                 body.write_bytes(worlds.chat_body(world.MODEL))
                 url = f"http://127.0.0.1:{fleet.ports[0]}{worlds.PATH}"
                 call = Call(url, body, json_headers(world.KEY))
+                await until_built(redis)
                 expect_answer(call)
                 return [await _case(mode, fault, proxy, call, periods) for fault in FAULTS]
 

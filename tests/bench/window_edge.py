@@ -28,6 +28,7 @@ from bench.nginx import start_upstream
 from bench.programs import require_programs
 from ledger_chaos import world
 from ledger_chaos.fleet import Fleet
+from ledger_chaos.view import until_built
 from redis_parts.redis_server import RedisServer
 
 REQUESTS = 10_000
@@ -124,6 +125,7 @@ async def _measure(name: str, shape: Shape, planes: int, requests: int) -> Outco
         body.write_bytes(worlds.chat_body(world.MODEL))
         redis = RedisServer(durable=False)
         async with redis, Fleet(manifests, count=planes, store=redis.url) as fleet:
+            await until_built(redis)
             await _wait_for_edge(shape)
             began = time.time()
             seen = await burst(fleet.ports, body=body, key=world.KEY, requests=requests, connections=_CONNECTIONS)

@@ -7,6 +7,7 @@ in hex; see store/ledger.lua. A run has two counters: of tokens, and of micro-do
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from tidegate_dataplane.store.protocol import KEY_BYTES, OWNER_BYTES
 _PREFIX = f"tidegate:{{{GATEWAY}}}:".encode()
 _ENTRY = 5
 _HEAD = 2
+_UNTIL = 4
+"""In the state: until when nothing is granted; 0 in good times."""
 
 
 @dataclass
@@ -84,6 +87,23 @@ class LedgerView:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+async def until_built(redis: RedisServer, *, deadline: float = 20.0) -> None:
+    """Wait until a new store grants: planes come first to tell what they know. Raises TimeoutError."""
+    client = redis.client()
+    try:
+        async with asyncio.timeout(deadline):
+            built = False
+            while not built:
+                built = _is_built(await client.get((_PREFIX + b"state").decode()))
+                await asyncio.sleep(0.1)
+    finally:
+        await client.aclose()
+
+
+def _is_built(state: bytes | str | None) -> bool:
+    return isinstance(state, bytes) and msgspec.msgpack.decode(state)[_UNTIL] == 0
 
 
 def _bytes(found: Mapping[Any, Any]) -> Iterator[tuple[bytes, bytes]]:

@@ -13,8 +13,8 @@ TOKENS = 100_000
 DOLLARS = 10
 MICRO_DOLLARS = DOLLARS * 1_000_000
 # Micro-dollars for a token; a call of 20 tokens in and 100 out makes tokens and money run out at about the same time.
-INPUT_PRICE = 50
-OUTPUT_PRICE = 110
+INPUT_PRICE = 56
+OUTPUT_PRICE = 124
 QUOTA = "budget"
 
 
