@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from tidegate_crds.rules import CelRule
 from tidegate_crds.v1alpha1.aipolicy import Accuracy, FailureMode, TargetRef
-from tidegate_crds.v1alpha1.authentication import Url
+from tidegate_crds.v1alpha1.authentication import PemBundle, Url
 from tidegate_crds.v1alpha1.shapes import (
     ATOMIC,
     SET,
@@ -244,11 +244,18 @@ class Grant(Shape):
     )
 
 
+class NotifyTls(Shape):
+    """How the receiver's certificate is verified."""
+
+    ca_bundle: PemBundle = Field(description="PEM certificates to trust instead of the system's.")
+
+
 class Notify(Shape):
     """A webhook that alerts are sent to."""
 
     url: Url = Field(description="Where alerts are posted to.")
     secret_ref: SecretKeyRef | None = Field(default=None, description="The secret that signs them (HMAC-SHA-256).")
+    tls: NotifyTls | None = Field(default=None, description="How the receiver's certificate is verified.")
 
 
 class QuotaSpec(Shape):

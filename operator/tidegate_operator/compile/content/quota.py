@@ -21,6 +21,7 @@ from tidegate_dataplane.snapshot.entries import (
     Unit,
     WindowEntry,
 )
+from tidegate_operator.compile.content.certificates import ca_bundle
 from tidegate_operator.compile.content.endpoint import check_url
 from tidegate_operator.compile.content.expression import check_key_expression, check_usage_expression
 from tidegate_operator.compile.content.fields import (
@@ -181,7 +182,11 @@ def _grant(grant: Grant, position: int, problems: Problems) -> ExtraAmount:
 
 def _notify(notify: Notify, problems: Problems) -> NotifyEntry:
     check_url(notify.url, "spec.notify.url", problems)
-    return NotifyEntry(url=notify.url, secret=secret_ref(notify.secret_ref) if notify.secret_ref else None)
+    return NotifyEntry(
+        url=notify.url,
+        secret=secret_ref(notify.secret_ref) if notify.secret_ref else None,
+        ca_bundle=ca_bundle(notify.tls.ca_bundle, "spec.notify.tls.caBundle", problems) if notify.tls else "",
+    )
 
 
 def _window(window: Window, field: str, problems: Problems) -> WindowEntry:
