@@ -19,6 +19,8 @@ local OK, REFUSED, NOT_TRIED, REBUILDING, BOUNDS_UNKNOWN = 0, 1, 2, 3, 4
 -- Fields of the state.
 local EPOCH, GEN, RUN, START, UNTIL, COMPLETE, VOUCHED, UNKNOWN = 1, 2, 3, 4, 5, 6, 7, 8
 local VERSION, NEXT, ALIVE, COUNTED, STAMP, DEAD = 9, 10, 11, 12, 13, 14
+-- How exactly it is known when an owner was last heard of.
+local BEAT_MS = 500
 local PRESSED_SECONDS, GRACE_MS, GAUGE_MS, FORGET_MS = 2, 10000, 86400000, 40 * 86400000
 -- A rebuild ends at the latest after the first; sooner when all owners have declared that anybody knows of: the second
 -- when nobody remembers anything (a new installation), the third when planes remember, at once when the store does.
@@ -101,9 +103,12 @@ else
 end
 
 local generation, me = state[GEN], row[1]
-row[2], row[3] = sequence, now
+if op == 1 or now - row[3] >= BEAT_MS or now < row[3] then
+  row[3] = now
+  call('ZADD', KEYS[3], now, owner)
+end
+row[2] = sequence
 call('HSET', KEYS[2], owner, pack(row))
-call('ZADD', KEYS[3], now, owner)
 
 -- Index -> {last ms, generation} of the owners heard of within hold_ttl; others are long dead.
 local by_index
@@ -201,6 +206,11 @@ end
 
 -- Without the entries that are nothing.
 local function compact(f)
+  local whole = true
+  for i = 3, #f, 5 do
+    if f[i + 2] + f[i + 3] + f[i + 4] == 0 then whole = false end
+  end
+  if whole then return f end
   local out = {f[1], f[2]}
   for i = 3, #f, 5 do
     if f[i + 2] + f[i + 3] + f[i + 4] > 0 then
@@ -335,6 +345,10 @@ local function report(counter, slot, used, firm, keep)
     if own == 0 and firm == 0 and used == 0 then return end
     local had_used = own > 0 and f[own + 2] or 0
     local had = own > 0 and had_used + f[own + 3] + f[own + 4] or 0
+    if own > 0 and counter.kind ~= GAUGE and used == had_used and firm == used + f[own + 3] and keep >= had
+      and f[own + 1] == generation then
+      return -- Nothing new. (A gauge is written even so, to live on.)
+    end
     f, own = own_entry(counter)
     set_figures(f, own, used, firm, keep, had)
     local grown = used + f[own + 3] + f[own + 4] - had

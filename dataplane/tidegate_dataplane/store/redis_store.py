@@ -32,6 +32,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from tidegate_dataplane.store import encoding
 from tidegate_dataplane.store.breaker import Breaker
 from tidegate_dataplane.store.connect import CONNECT_SECONDS, Connector
+from tidegate_dataplane.store.deadline import Deadline
 from tidegate_dataplane.store.encoding import EMPTY, Batch, Command, DeclareReply, Header, Reply
 from tidegate_dataplane.store.protocol import (
     OWNER_BYTES,
@@ -205,7 +206,7 @@ class RedisStore:
 
     async def _within(self, seconds: float, step: Awaitable[_T]) -> _T:
         try:
-            async with asyncio.timeout(seconds):
+            async with Deadline(seconds):
                 return await step
         except EpochChanged:
             self._found_epoch_changed()
