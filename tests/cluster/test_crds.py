@@ -209,6 +209,36 @@ def test_applying_twice_leaves_nothing_of_a_default_behind(server: ApiServer, ku
     assert "weight" not in spec["targets"][1]
 
 
+def test_a_quota_becomes_what_its_author_says_and_goes_back_to_its_defaults(
+    server: ApiServer, kubectl: Kubectl
+) -> None:
+    """Lists that merge (grants by name, alertAt as a set) hold nothing that the author has taken away."""
+    long = base_manifest("Quota")
+    short = base_manifest("Quota")
+    for name in ("accuracy", "failureMode", "parent", "share", "safeShare", "notify", "grants"):
+        del short["spec"][name]
+    short["spec"]["limits"] = [{"unit": "Tokens", "amount": "5", "window": {"calendar": "Day"}}]
+    try:
+        for manifest in (short, long):
+            kubectl.run(
+                "apply", "--server-side", "--field-manager=argocd-controller", "-f", "-", stdin=json.dumps(manifest)
+            )
+        changed = base_manifest("Quota")
+        changed["spec"]["grants"][0]["amount"] = "7"
+        changed["spec"]["grants"].append({**long["spec"]["grants"][0], "name": "second"})
+        changed["spec"]["limits"][2]["alertAt"] = [90]
+        for manifest in (changed, long, short):
+            kubectl.run(
+                "apply", "--server-side", "--field-manager=argocd-controller", "-f", "-", stdin=json.dumps(manifest)
+            )
+            spec = kubectl.get_json("quota", "case", namespace="default")["spec"]
+            assert spec == stored_spec(Kind.QUOTA, manifest["spec"])
+    finally:
+        kubectl.delete("quota", "case", namespace="default")
+    assert (spec["accuracy"], spec["failureMode"], spec["per"]) == ("Local", "Closed", "Consumer")
+    assert set(spec) == {"accuracy", "failureMode", "per", "limits", "targetRefs", "consumers"}
+
+
 def _server_lets_pass(problem: Problem) -> bool:
     """kube-openapi does not check the type of a list where the schema has a format; the operator's accept pass does."""
     return problem.field.endswith(("notBefore", "notAfter")) and problem.message == "wrong type: a list"
