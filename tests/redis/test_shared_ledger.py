@@ -21,7 +21,7 @@ from tidegate_dataplane.ledger.demand import MEASURES, Demand, Excess, StoreFail
 from tidegate_dataplane.ledger.journal import Journal
 from tidegate_dataplane.ledger.ledger import Ledger, Reservation
 from tidegate_dataplane.ledger.shared import SharedLedger
-from tidegate_dataplane.snapshot.entries import Accuracy, CalendarPeriod, FailureMode, Unit
+from tidegate_dataplane.snapshot.entries import Accuracy, CalendarPeriod, FailureMode, MidStream, Unit
 from tidegate_dataplane.store.redis_store import RedisStore
 from tidegate_dataplane.store.settings import Mode, StoreSettings
 
@@ -361,7 +361,7 @@ async def test_whoever_goes_away_while_waiting_leaves_nothing_behind(redis: Redi
 async def test_a_stream_that_outruns_its_reservation_gets_more_or_hears_no(
     redis: RedisServer, accuracy: Accuracy
 ) -> None:
-    demand = limit(accuracy, 1_000)
+    demand = limit(accuracy, 1_000, mid_stream=MidStream.END)
     async with planes(redis, 1) as (ledger,):
         stream = await held(ledger, demand, 100)
         assert ledger.deliver(stream, amounts_of(20, 80))
@@ -374,6 +374,19 @@ async def test_a_stream_that_outruns_its_reservation_gets_more_or_hears_no(
         rest = await held(ledger, demand, 490)
         assert isinstance(await ask(ledger, demand, 1), Excess)
         ledger.release(rest)
+
+
+@both
+async def test_a_stream_that_may_finish_counts_all_that_it_delivered(redis: RedisServer, accuracy: Accuracy) -> None:
+    demand = limit(accuracy, 1_000)
+    async with planes(redis, 2) as (ledger, other):
+        stream = await held(ledger, demand, 900)
+        assert await ledger.extend(stream, amounts_of(20, 1_480), time.time()) is None
+        assert ledger.deliver(stream, amounts_of(20, 1_480))
+        settle(ledger, stream, 1_500)
+        async for _ in attempts():
+            if (await excess(other, demand, 1)).used == 1_500:
+                break
 
 
 async def test_without_a_store_a_shared_limit_says_so() -> None:

@@ -95,7 +95,8 @@ class Exchanges:
         self._pump: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._sweep_row = 0
-        store.on_epoch_changed(self._wake)
+        self._spend_until = -inf
+        store.on_epoch_changed(self._lost)
 
     async def start(self) -> None:
         """Connect, and report from now on."""
@@ -119,8 +120,7 @@ class Exchanges:
 
     def spendable(self) -> bool:
         """Whether what is leased may still be spent."""
-        state = self._store.state
-        return not state.must_declare and monotonic() <= state.confirmed_at + SPARE_SECONDS
+        return monotonic() <= self._spend_until
 
     def changed(self, at: int) -> None:
         """A row's figures are to be reported."""
@@ -189,6 +189,11 @@ class Exchanges:
                 self._tokens.put(holding.demand, result.granted - each.need, lives)
         return None
 
+    def _lost(self) -> None:
+        """The store's life is another one: nothing is spent before it has been told everything."""
+        self._spend_until = -inf
+        self._wake()
+
     def _wake(self) -> None:
         if self._pump is None or self._pump.done():
             self._pump = asyncio.get_running_loop().create_task(self._work(), name="shared ledger exchange")
@@ -218,7 +223,7 @@ class Exchanges:
 
     async def _exchange(self) -> None:
         decisions = self._next_decisions()
-        if monotonic() > self._store.state.confirmed_at + SPARE_SECONDS:
+        if not self.spendable():
             self._drop_spare()
         seen: set[int] = set()
         lines = [[self._line(wanted, seen) for wanted in decision.wanted] for decision in decisions]
@@ -262,7 +267,7 @@ class Exchanges:
     def _line(self, wanted: Wanted, seen: set[int]) -> Line:
         holding, place, need = wanted.holding, wanted.place, wanted.need
         demand = holding.demand
-        limit = demand.amount if demand.obeyed else -1
+        limit = demand.amount if wanted.insists else -1
         want = need
         at = holding.at
         if demand.terms.accuracy is Accuracy.LEASED and limit > 0:
@@ -304,6 +309,7 @@ class Exchanges:
 
     def _note_answer(self, answer: Answer) -> None:
         self.owners = answer.owners
+        self._spend_until = self._store.state.confirmed_at + SPARE_SECONDS
         self._places.set_clock(answer.server_ms)
         self._journal.note(self._store.position)
 
@@ -414,7 +420,8 @@ class Exchanges:
             used, held = cells[at + USED], cells[at + HELD]
             firm = used + held
             end = cells[at + END]
-            if end and end < now and not held and at not in self._dirty:
+            over = end < now if end else not (firm or cells[at + GRANTED]) and cells[at + SEEN] == 1
+            if over and not held and at not in self._dirty:
                 self._journal.drop(at)
                 for table in (self.watched, self.known, self.fleet, self._pressed):
                     table.pop(at, None)

@@ -21,11 +21,13 @@ class Holding:
 
 
 class Wanted:
-    """So much more of a counter; the holding has what was spare already."""
+    """So much more of a counter; the holding has what was spare already. `insists`: the limit must hold, else what goes
+    over is only counted."""
 
-    __slots__ = ("holding", "need", "place")
+    __slots__ = ("holding", "insists", "need", "place")
 
-    def __init__(self, holding: Holding, place: Place, need: int) -> None:
+    def __init__(self, holding: Holding, place: Place, need: int, *, insists: bool = True) -> None:
+        self.insists = insists and holding.demand.obeyed
         self.holding = holding
         self.place = place
         self.need = need

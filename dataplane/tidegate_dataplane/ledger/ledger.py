@@ -60,6 +60,11 @@ class Ledger:
         return self.local.counters + (0 if self.shared is None else self.shared.counters)
 
     @property
+    def durable(self) -> bool:
+        """Whether what is delivered stays noted should the process be killed."""
+        return self.shared is not None and self.shared.durable
+
+    @property
     def outstanding(self) -> int:
         """Number of reservations that are neither settled nor released."""
         return len(self._open)

@@ -72,6 +72,8 @@ class MemoryLedger:
 
         Of several limits that refuse, the one with the longest wait is named.
         """
+        if not demands:
+            return Taken((), [], [], [], ())
         if self._sweeps:
             self._sweep(now)
         known = self._cells
@@ -98,15 +100,15 @@ class MemoryLedger:
         return Taken(demands, cells, asked, stamps, exceeded)
 
     def extend(self, taken: Taken, amounts: Amounts, now: float) -> Excess | None:
-        """Take more, as the call turns out larger than was thought; nothing when a limit refuses."""
+        """Take more, as the call turns out larger than was thought; nothing when a limit that ends streams refuses.
+        Those that let them finish only count."""
         refused: Excess | None = None
         more: list[int] = []
         for demand, cell, had in zip(taken.demands, taken.cells, taken.amounts, strict=True):
             amount = max(0, demand.terms.measured(amounts) - had)
             more.append(amount)
-            if refused is not None and refused.demand.terms.mid_stream is MidStream.END:
-                continue
-            if amount and demand.obeyed and not cell.fits(demand, amount, now):
+            ends = demand.obeyed and demand.terms.mid_stream is MidStream.END
+            if amount and ends and not cell.fits(demand, amount, now):
                 wait = cell.retry_after(demand, amount, now)
                 refused = Excess(demand, cell.used(), demand.amount, amount, cell.reset_at(now), wait)
         if refused is not None:

@@ -20,7 +20,7 @@ from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, charge
 from tidegate_dataplane.ledger.places import Places
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
 from tidegate_dataplane.ledger.tokens import LeasedTokens
-from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode
+from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode, MidStream
 from tidegate_dataplane.store.protocol import Kind, Status, Store, StoreUnavailable
 
 _ATTEMPTS: Final = 3
@@ -48,6 +48,11 @@ class SharedLedger:
     def counters(self) -> int:
         """Number of counters that this data plane has a part of."""
         return self._journal.live
+
+    @property
+    def durable(self) -> bool:
+        """Whether its journal outlives the process."""
+        return self._journal.path is not None
 
     @property
     def store(self) -> Store:
@@ -121,7 +126,7 @@ class SharedLedger:
             try:
                 outcome = await self._exchanges.ask(wanted)
             except StoreUnavailable as error:
-                return self._without_store(wanted, holdings, error.reason.value.replace("_", " "))
+                return self._without_store(wanted, holdings, _words(error))
             except BaseException:
                 self._give_all_back(holdings)
                 raise
@@ -218,21 +223,21 @@ class SharedLedger:
         return enough
 
     async def extend(self, holdings: Sequence[Holding], amounts: Amounts) -> "Excess | StoreFailure | None":
-        """Reserve more for a call that turns out larger than was thought; nothing where a limit refuses."""
+        """Reserve more for a call that turns out larger than was thought; nothing where a limit that ends streams
+        refuses. Those that let them finish only count."""
         wanted: list[Wanted] = []
         for holding in holdings:
             holding.amount = max(holding.amount, holding.delivered)
-            more = holding.demand.terms.measured(amounts) - holding.amount
-            if holding.at and more > 0 and holding.demand.terms.measure is not Measure.CONCURRENT:
-                wanted.append(Wanted(holding, self._places.of(holding.demand), more))
+            terms = holding.demand.terms
+            more = terms.measured(amounts) - holding.amount
+            if holding.at and more > 0 and terms.measure is not Measure.CONCURRENT:
+                ends = terms.mid_stream is MidStream.END
+                wanted.append(Wanted(holding, self._places.of(holding.demand), more, insists=ends))
         try:
             outcome = await self._exchanges.ask(wanted)
         except StoreUnavailable as error:
-            for each in wanted:
-                refused = self._refused_here(each, error.reason.value.replace("_", " "))
-                if refused is not None:
-                    return refused
-            return None
+            insisting = (each for each in wanted if each.insists)
+            return next((refused for each in insisting if (refused := self._refused_here(each, _words(error)))), None)
         return outcome if isinstance(outcome, Excess) else None
 
     def settle(self, holdings: Sequence[Holding], used: Amounts) -> int:
@@ -287,3 +292,7 @@ class SharedLedger:
             self._exchanges.changed(holding.at)
         elif holding.amount:
             self._tokens.give_back(holding.demand, holding.amount)
+
+
+def _words(error: StoreUnavailable) -> str:
+    return error.reason.value.replace("_", " ")
