@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final
 
 from tidegate_dataplane.alerts.rule import alert_rule
@@ -296,14 +297,22 @@ def _key_program(entry: QuotaEntry) -> KeyProgram | None:
         raise BuildError(f"Quota {entry.source.key} key: {error}") from error
 
 
+def _counted(entry: LimitEntry) -> str:
+    """What a limit counts. Another expression is another unit: what was counted of the one says nothing of the other."""
+    if not entry.expression:
+        return entry.unit
+    return f"{entry.unit}:{blake2b(entry.expression.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+
 def _limit(quota: QuotaEntry, entry: LimitEntry, seen: dict[tuple[str, str], int]) -> QuotaLimit:
     window = None if entry.window is None else _window(quota.source, entry.window)
     label = "" if window is None else window.label
     # Two limits of one unit and window (say Alert at 80, Block at 100) count in counters of their own.
-    repeat = seen.get((entry.unit, label), 0)
-    seen[entry.unit, label] = repeat + 1
+    what = _counted(entry)
+    repeat = seen.get((what, label), 0)
+    seen[what, label] = repeat + 1
     ref = reference("Quota", quota.source, entry.unit)
-    key = SEPARATOR.join(("quota", quota.source.key, entry.unit, label, str(repeat) if repeat else "", quota.per, ""))
+    key = SEPARATOR.join(("quota", quota.source.key, what, label, str(repeat) if repeat else "", quota.per, ""))
     terms = Terms(
         kind=ref.kind,
         object=ref.key,

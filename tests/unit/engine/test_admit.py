@@ -24,6 +24,7 @@ from tidegate_dataplane.ledger.demand import Demand, Demands
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.snapshot.entries import (
     ExtraAmount,
+    LimitEntry,
     Method,
     Mode,
     OnExceed,
@@ -165,6 +166,18 @@ def test_two_limits_of_one_unit_and_window_count_apart() -> None:
     alert, block = limit(amount=80, on_exceed=OnExceed.ALERT), limit(amount=100)
     demands = admitted(world(quota("team-a/q", alert, block)), SEARCH).demands
     assert len({demand.key for demand in demands}) == 2
+
+
+def test_each_expression_has_counters_of_its_own_in_whatever_order() -> None:
+    texts = ("usage.inputTokens", "usage.outputTokens * 4")
+    one, other = (limit(Unit.EXPRESSION, 100, expression=text) for text in texts)
+
+    def keys(*limits: LimitEntry) -> dict[str, str]:
+        demands = admitted(world(quota("team-a/q", *limits)), SEARCH).demands
+        return {each.expression: demand.key for each, demand in zip(limits, demands, strict=True)}
+
+    assert len(set(keys(one, other).values())) == 2
+    assert keys(one, other) == keys(other, one)
 
 
 def test_anonymous_callers_share_the_consumer_limit() -> None:
