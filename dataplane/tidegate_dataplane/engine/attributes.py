@@ -6,12 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from tidegate_dataplane.expressions.environment import NOW, SAMPLES
+from tidegate_dataplane.expressions.environment import NOW, SAMPLES, SECRET_HEADERS
 
-# Headers that carry a credential: an expression may look at them, an explanation never shows them.
-SECRET_HEADERS: Final = frozenset(
-    {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie", "x-forwarded-client-cert"}
-)
 # A member of a variable, perhaps with a key: `consumer.attributes.x`, `request.headers['x']`, `'x' in token.claims`.
 _READ: Final = re.compile(
     r"""(?:['"]([^'"]*)['"]\s+in\s+)?\b(now|[a-z]+)\b(?:\.([A-Za-z]+)(?:\.([A-Za-z_]\w*)(?!\w*\()|\[['"]([^'"]*)['"]\])?)?"""

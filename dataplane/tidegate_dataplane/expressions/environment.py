@@ -100,3 +100,7 @@ FUNCTIONS: Final = MACROS | CLOCK | {
 TYPES: Final = frozenset(
     {"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type", "timestamp", "duration"}
 )
+# Headers that carry a credential: a rule may look at them; what is shown to anybody must not come from them.
+SECRET_HEADERS: Final = frozenset(
+    {"authorization", "proxy-authorization", "api-key", "x-api-key", "cookie", "x-forwarded-client-cert"}
+)

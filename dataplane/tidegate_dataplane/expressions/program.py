@@ -16,6 +16,7 @@ from tidegate_dataplane.expressions.environment import (
     MAPPING_ROOTS,
     NOW,
     RULE_ROOTS,
+    SECRET_HEADERS,
     TIMES,
     USAGE_ROOTS,
 )
@@ -237,10 +238,26 @@ def compile_value(text: str, kind: ValueKind) -> ValueProgram:
 def compile_key(text: str) -> KeyProgram:
     """Check and compile the key of a quota; raises ExpressionError."""
     references = _checked(text, CALL_ROOTS, cost.RULE_LIMIT)
+    _shows_no_secret(references)
     program = KeyProgram(text, references)
     try_out(references, program.evaluate)
     program.forget()
     return program
+
+
+def _shows_no_secret(references: References) -> None:
+    """What a key yields stands in messages, alerts and Events."""
+    for read in references.reads:
+        if read.member not in ("headers", "proxyHeaders"):
+            continue
+        if read.keys is None:
+            name = f"{read.root}.{read.member}['x-project']"
+            raise ExpressionError(f"name the header, such as {name}: one that is not named may carry a credential")
+        for key in sorted(read.keys & SECRET_HEADERS):
+            raise ExpressionError(
+                f"the header {key} carries a credential, and the value of a key is shown in messages and alerts: "
+                "count by consumer.name, or by a claim of the token"
+            )
 
 
 def compile_measure(text: str) -> MeasureProgram:
