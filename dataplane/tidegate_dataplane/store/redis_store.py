@@ -365,7 +365,7 @@ def reason_of(error: Exception) -> Reason:
         return Reason.TIMEOUT
     if isinstance(error, AuthenticationError | NoPermissionError):
         return Reason.DENIED
-    if isinstance(error, ReadOnlyError):
+    if isinstance(error, ReadOnlyError) or "NOREPLICAS" in str(error):
         return Reason.READ_ONLY
     if isinstance(error, ResponseError):
         # What a script's user may not do is an error of the script, not a NoPermissionError.
