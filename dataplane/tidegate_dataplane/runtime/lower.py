@@ -298,7 +298,7 @@ def _key_program(entry: QuotaEntry) -> KeyProgram | None:
 
 
 def _counted(entry: LimitEntry) -> str:
-    """What a limit counts. Another expression is another unit: what was counted of the one says nothing of the other."""
+    """What a limit counts. Another expression is another unit: what was counted of one says nothing of the other."""
     if not entry.expression:
         return entry.unit
     return f"{entry.unit}:{blake2b(entry.expression.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
