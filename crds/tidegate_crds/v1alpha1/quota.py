@@ -362,7 +362,7 @@ class QuotaStatus(Status):
     )
     store: Annotated[str, StringConstraints(max_length=256)] | None = Field(
         default=None,
-        description="NotUsed (accuracy Local), Connected, Unavailable with the reason and on how many data planes, or Unknown.",
+        description="NotUsed (accuracy Local), Connected, Unavailable with the reason and on how many data planes, Missing where data planes were started without --store, or Unknown.",
     )
 
 

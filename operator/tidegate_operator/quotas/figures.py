@@ -66,15 +66,18 @@ def quota_figures(entry: QuotaEntry, told: Told) -> QuotaFigures:
         counters=max((limit.counters for limit in told.limits), default=0),
         top=tuple(rows[:TOP]) or ((_untouched(entry.limits[0], entry.share),) if told.heard else ()),
         overrun_bound=overrun_bound(entry, told.data_planes),
-        store=store_state(entry, told.stores),
+        store=store_state(entry, told),
     )
 
 
-def store_state(entry: QuotaEntry, stores: Iterable[StorePage]) -> str:
+def store_state(entry: QuotaEntry, told: Told) -> str:
     """Whether the data planes reach the store; those that have only just started do not count."""
     if entry.accuracy is Accuracy.LOCAL:
         return "NotUsed"
-    known = [store for store in stores if store.reason != "starting"]
+    without = told.heard - len(told.stores)
+    if without:
+        return f"Missing: {without}/{told.heard} data planes were started without --store, so failureMode holds there"
+    known = [store for store in told.stores if store.reason != "starting"]
     lost = [store for store in known if not store.connected]
     if lost:
         reasons = ", ".join(sorted({store.reason or "unknown" for store in lost}))

@@ -46,7 +46,7 @@ def row(scope: str, used: int, amount: int = 1000, resets: int = RESETS) -> Row:
 
 
 def told(*limits: LimitPage, stores: tuple[StorePage, ...] = (), planes: int = 2) -> Told:
-    return Told(limits, stores, planes, planes)
+    return Told(limits, stores, planes, len(stores) or planes)
 
 
 def test_of_a_shared_counter_the_highest_total_is_the_newest() -> None:
@@ -97,7 +97,10 @@ def test_the_store_is_told_by_those_who_know() -> None:
 
     assert state(connected, starting) == "Connected"
     assert state(connected, lost, starting) == "Unavailable: timeout on 1/2 data planes"
-    assert state(starting) == state() == "Unknown"
+    assert state(starting) == "Unknown"
+    missing = quota_figures(quota(), Told((), (connected,), 2, 2)).store
+    assert missing == "Missing: 1/2 data planes were started without --store, so failureMode holds there"
+    assert quota_figures(quota(), Told(data_planes=2)).store == "Unknown"
 
 
 def test_a_call_more_is_no_news_and_a_percent_more_is() -> None:
