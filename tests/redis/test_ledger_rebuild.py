@@ -190,3 +190,14 @@ def test_a_declaration_under_way_when_the_store_is_lost_again_begins_anew(script
     restart(script, [one], data={})
     assert script.declare(one.header(), [], begin=False, final=True, known=[]).code == MUST_DECLARE
     assert must_declare(one)
+
+
+def test_who_has_much_to_declare_is_waited_for_but_not_for_ever(script: ScriptServer) -> None:
+    one, slow = planes(script, 2)
+    restart(script, [one, slow], data={})
+    assert one.declare()
+    for call in range(60):
+        reply = script.declare(slow.header(), [], begin=call == 0, final=False, known=sorted(slow.known or ()))
+        slow.learn(reply.epoch, reply.version, reply.members)
+        script.now_ms += 2_500
+        assert fits(one, 1) == (Status.REBUILDING if call * 2_500 < 117_000 else Status.OK)

@@ -25,6 +25,8 @@ local PRESSED_SECONDS, GRACE_MS, GAUGE_MS, FORGET_MS = 2, 10000, 86400000, 40 * 
 -- A rebuild ends at the latest after the first; sooner when all owners have declared that anybody knows of: the second
 -- when nobody remembers anything (a new installation), the third when planes remember, at once when the store does.
 local REBUILD_MS, NOBODY_MS, PLANES_MS = 10000, 2500, 1000
+-- Who has begun to declare in time is waited for, from call to call, but not for ever.
+local CALL_MS, LONGEST_MS = 3000, 120000
 
 local op, owner, sequence, acknowledged, epoch, fresh, version, owner_ttl, hold_ttl, asked, body, begin, final, known =
   unpack(decode(ARGV[1]))
@@ -96,6 +98,9 @@ else
         call('ZADD', KEYS[3], 'NX', now, id)
       end
     end
+  end
+  if final == 0 and state[UNTIL] > now then
+    state[UNTIL] = max(state[UNTIL], min(now + CALL_MS, state[START] + LONGEST_MS))
   end
   if final == 1 and row[4] ~= state[GEN] then
     row[4], state[STAMP] = state[GEN], state[STAMP] + 1
