@@ -131,12 +131,18 @@ local function owners()
   return by_index
 end
 
+-- Who was alive when the store was last heard by anybody; while it hung, nobody could speak.
+local function still_alive(latest)
+  for _, id in ipairs(call('ZRANGEBYSCORE', KEYS[3], latest - owner_ttl, '+inf')) do call('ZADD', KEYS[3], now, id) end
+end
+
 -- Count who is alive, once a second, and end a rebuild when everybody has declared.
 if state[UNTIL] > 0 or now - state[COUNTED] >= 1000 or op == 1 or now < state[COUNTED] then
+  if state[COUNTED] > 0 and now - state[COUNTED] > owner_ttl then still_alive(state[COUNTED]) end
   call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - 2 * hold_ttl)
   local alive = call('ZCOUNT', KEYS[3], now - owner_ttl, '+inf')
   if alive ~= state[ALIVE] then state[ALIVE], state[VERSION] = alive, max(us, state[VERSION] + 1) end
-  state[DEAD] = call('HLEN', KEYS[2]) - alive
+  state[DEAD] = call('HLEN', KEYS[2]) - call('ZCOUNT', KEYS[3], now - hold_ttl, '+inf')
   state[COUNTED], state_dirty = now, true
   local any = call('HRANDFIELD', KEYS[2])
   if any and now - decode(call('HGET', KEYS[2], any))[3] > FORGET_MS then call('HDEL', KEYS[2], any) end
@@ -167,19 +173,14 @@ local function void(f)
   end
 end
 
--- Take back what the dead hold: their spare, and after hold_ttl all that is not used (of a GAUGE, everything).
+-- Take back what owners hold that were silent for longer than hold_ttl: all that is not used (of a GAUGE, everything).
+-- Not sooner: a plane that is cut off may have spent its spare, and only it can say.
 local function bury(f, kind)
   local changed = false
   for i = 3, #f, 5 do
-    local index = f[i]
-    if index > 0 and index ~= me and f[i + 3] + f[i + 4] + (kind == GAUGE and f[i + 2] or 0) > 0 then
-      local heard = owners()[index]
-      if not heard then
-        f[i + 3], f[i + 4], changed = 0, 0, true
-        if kind == GAUGE then f[i + 2] = 0 end
-      elseif heard[1] < now - owner_ttl and f[i + 4] > 0 then
-        f[i + 4], changed = 0, true
-      end
+    if f[i] > 0 and f[i] ~= me and not owners()[f[i]] and f[i + 3] + f[i + 4] > 0 then
+      f[i + 3], f[i + 4], changed = 0, 0, true
+      if kind == GAUGE then f[i + 2] = 0 end
     end
   end
   return changed

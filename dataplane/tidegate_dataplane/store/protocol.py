@@ -37,8 +37,9 @@ OWNER_BYTES: Final = 16
 KEY_BYTES: Final = 16
 # A plane stops spending spare so long after it SENT the last batch that was answered: `StoreState.confirmed_at`.
 SPARE_SECONDS: Final = 10.0
-# The store reclaims the spare of an owner that is silent for longer than OWNER_TTL_MS, and what it holds after
-# HOLD_TTL_MS (then only `used` counts; a GAUGE forgets it). Only when somebody else is short.
+# An owner that is silent for longer than OWNER_TTL_MS no longer counts as alive (slices are shared among the living).
+# What it holds is taken back only after HOLD_TTL_MS, when somebody else is short: then only `used` counts, and a GAUGE
+# forgets it. Not sooner, for a plane that is cut off spends its spare for SPARE_SECONDS, unheard, and its calls go on.
 OWNER_TTL_MS: Final = 15_000
 HOLD_TTL_MS: Final = 3_600_000
 DEADLINE_SECONDS: Final = 0.050
