@@ -46,7 +46,8 @@ class Accounts:
         price = (exchange.prices.of(target.backend, model) or held.default) if held.priced else None
         if price is not None and price.services:
             price = price.in_service(asked_service(prompt))
-        return CallMeter(self._ledger, held, target.backend.key, price)
+        bounded = prompt is not None and prompt.max_output is not None
+        return CallMeter(self._ledger, held, target.backend.key, price, bounded=bounded)
 
     def settle(self, exchange: Exchange, held: Held, input: int) -> None:
         """Charge what was used; `input` is the estimate of the prompt.
