@@ -77,6 +77,7 @@ class DataPlane:
         self._journal, self._store = open_store(settings)
         self.alerts = self._make_alerts()
         self.ledger = open_ledger(settings, self._journal, self._store, self.alerts)
+        self._quota_report = QuotaReport(self.ledger.reports, self.alerts, self._store_state)
         self.behaviour = Behaviour()
         self.gates = Gates(settings.pressure)
         self.turns = Turns(settings.pressure)
@@ -166,6 +167,7 @@ class DataPlane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.tokens.aclose()
         await self.alerts.aclose()
+        self._quota_report.close()
         if self.ledger.shared is not None:
             await self.ledger.shared.aclose()
         await self._client.aclose()
@@ -272,7 +274,7 @@ class DataPlane:
             identity_providers=lambda: statuses(self.tokens),
             pressure=self._pressure.status,
             keys=KeyReport(self.reloader, self.key_uses),
-            quotas=QuotaReport(self.ledger.reports, self.alerts, self._store_state),
+            quotas=self._quota_report,
         )
 
     def _source_states(self) -> list[SourceState]:

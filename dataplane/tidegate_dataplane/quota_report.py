@@ -82,6 +82,11 @@ class QuotaReport:
         self._limits: tuple[LimitReport, ...] = ()
         self._next = 0.0
         self._reading: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Read no counter any more: the ledger is about to be closed. What was read last is still told."""
+        self._closed = True
 
     @property
     def store(self) -> StoreReport | None:
@@ -127,7 +132,7 @@ class QuotaReport:
     async def _read(self) -> None:
         """Read the counters, unless that was done a moment ago; all who ask meanwhile wait for the same reading."""
         if self._reading is None:
-            if time.monotonic() < self._next:
+            if self._closed or time.monotonic() < self._next:
                 return
             self._reading = asyncio.get_running_loop().create_task(self._read_all(), name="quota report")
         await asyncio.shield(self._reading)
@@ -135,16 +140,16 @@ class QuotaReport:
     async def _read_all(self) -> None:
         tally, counters, busy = Tally(TOP), self._counters(), 0.0
         try:
-            while True:
+            while not self._closed:
                 began = time.monotonic()
                 taken = list(islice(counters, _SLICE))
                 for found in taken:
                     tally.add(found)
                 busy += time.monotonic() - began
                 if len(taken) < _SLICE:
+                    self._limits = tally.reports()
                     break
                 await asyncio.sleep(_PAUSE_SECONDS)
-            self._limits = tally.reports()
         finally:
             self._next = time.monotonic() + _REST * busy
             self._reading = None

@@ -105,3 +105,18 @@ async def test_six_data_planes_tell_each_threshold_once_within_two_seconds(
         rows = [limit["top"][0] for page in pages for limit in page["limits"]]
         assert max(row["used"] for row in rows) == AMOUNT
         assert {page["store"]["connected"] for page in pages} == {True}
+
+
+async def test_whoever_waits_for_an_alert_while_a_data_plane_stops_is_answered(
+    script: ScriptServer, server_port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with receiver() as hook:
+        async with _planes(1, _bundle(hook, Accuracy.EXACT), server_port, tmp_path) as planes:
+            await _use(planes, 1)
+            waiting = asyncio.create_task(admin(planes[0], "/-/quotas?timeoutSeconds=30"))
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            await planes[0].stop()
+            answer = await asyncio.wait_for(waiting, 5)
+        assert answer.status == 200
+    assert not [record for record in caplog.records if record.exc_info]
