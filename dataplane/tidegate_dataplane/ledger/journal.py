@@ -5,10 +5,15 @@ when the process is killed. Rows are dense and never move while they live, so th
 addressed index finds the row of a counter (128 bits of its key) and slot (see store/protocol.py). Without a path the
 table lives in memory alone and is gone with the process.
 
+The file's blocks are allocated before they are mapped, for writing to a page without one kills the process when the
+disk is full. A file that cannot grow is emptied and left, and the table goes on in memory: an old file would later
+speak of less than was used.
+
 One process at a time: the file is locked. All integers are 64 bits, signed, of this machine's byte order.
 """
 
 import fcntl
+import logging
 import mmap
 import os
 import secrets
@@ -19,6 +24,8 @@ from struct import unpack
 from typing import Final
 
 from tidegate_dataplane.store.protocol import OWNER_BYTES, Position
+
+_log = logging.getLogger(__name__)
 
 # Columns of a row. LOW and HIGH are the counter's key. The figures are this data plane's own in SLOT; OTHERS is what
 # all other data planes had been granted in it, when the store last said so. SEEN is for whoever looks for idle rows.
@@ -31,6 +38,7 @@ _VERSION, _OWNER, _SEQUENCE, _ACKNOWLEDGED, _EPOCH, _ROWS = 1, 2, 4, 5, 6, 7
 # A batch may have been sent and not noted when the process was killed: numbers go on well beyond it.
 _LEAP: Final = 1_000_000
 _FIRST_ROWS: Final = 1_024
+_FIRST_SIZE: Final = (_HEADER + _FIRST_ROWS * COLUMNS) * 8
 _EMPTY, _GONE = 0, 1  # in the index; rows are stored with 2 added
 
 
@@ -44,21 +52,21 @@ class Journal:
     def __init__(self, path: Path | None = None) -> None:
         """Open or make it. Raises JournalError, or OSError when the file cannot be opened."""
         self.path = path
-        self._fd = os.memfd_create("tidegate-journal") if path is None else _open(path)
+        self._fd = None if path is None else _open(path)
         self._free: list[int] = []
         self._index = array("I")
         self._marks = 0
         self._live = 0
+        self._left = False
         try:
-            self._map = self._read()
+            self._map = _in_memory(_FIRST_SIZE) if self._fd is None else self._read(self._fd)
         except BaseException:
-            os.close(self._fd)
+            if self._fd is not None:
+                os.close(self._fd)
             raise
         self.cells = memoryview(self._map).cast("q")
         if not self.cells[0]:
-            self.cells[_VERSION] = COLUMNS
-            self.cells[_OWNER], self.cells[_OWNER + 1] = unpack("=qq", secrets.token_bytes(OWNER_BYTES))
-            self.cells[0] = _MAGIC
+            self.cells[:_HEADER] = _new_header()
         self._read_rows()
 
     @property
@@ -142,34 +150,64 @@ class Journal:
         """Unlock the file."""
         self.cells.release()
         self._map.close()
-        os.close(self._fd)
+        if self._fd is not None:
+            os.close(self._fd)
 
-    def _read(self) -> mmap.mmap:
-        size = os.fstat(self._fd).st_size
+    def _read(self, fd: int) -> mmap.mmap:
+        size = os.fstat(fd).st_size
         if not size:
-            size = (_HEADER + _FIRST_ROWS * COLUMNS) * 8
-            os.ftruncate(self._fd, size)
-            return mmap.mmap(self._fd, size)
+            # The header first: should the process be killed right now, the file is one that can be read.
+            os.pwrite(fd, _new_header(), 0)
+            size = _HEADER * 8
         head = array("q")
-        head.frombytes(os.pread(self._fd, _HEADER * 8, 0).ljust(_HEADER * 8, b"\0"))
+        head.frombytes(os.pread(fd, _HEADER * 8, 0).ljust(_HEADER * 8, b"\0"))
         if head[0] != _MAGIC or head[_VERSION] != COLUMNS:
             raise JournalError(
                 f"{self.path} is no usage journal of this version: give another path, or remove the file"
             )
         if (_HEADER + head[_ROWS] * COLUMNS) * 8 > size or size % 8:
             raise JournalError(f"{self.path} has lost its end: remove it; the store still knows what it was told")
-        return mmap.mmap(self._fd, size)
+        size = max(size, _FIRST_SIZE)
+        os.posix_fallocate(fd, 0, size)
+        return mmap.mmap(fd, size)
 
     def _grow(self) -> int:
         row = self.cells[_ROWS]
         if _HEADER + (row + 1) * COLUMNS > len(self.cells):
             size = (_HEADER + 2 * row * COLUMNS) * 8
-            os.ftruncate(self._fd, size)
-            self.cells.release()
-            self._map.resize(size)
-            self.cells = memoryview(self._map).cast("q")
+            if self._fd is None or self._left:
+                self._move(size)
+            else:
+                self._grow_file(self._fd, size)
         self.cells[_ROWS] = row + 1
         return row
+
+    def _grow_file(self, fd: int, size: int) -> None:
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            _log.error(
+                "the usage journal %s cannot grow (%s): what is used is noted in memory alone until a restart; make "
+                "room on its disk",
+                self.path,
+                error.strerror,
+            )
+            self._move(size)
+            self._left = True
+            os.ftruncate(fd, 0)  # the lock stays
+            return
+        self.cells.release()
+        self._map.resize(size)
+        self.cells = memoryview(self._map).cast("q")
+
+    def _move(self, size: int) -> None:
+        """To more memory."""
+        larger = _in_memory(size)
+        larger[: len(self._map)] = self._map[:]
+        self.cells.release()
+        self._map.close()
+        self._map = larger
+        self.cells = memoryview(larger).cast("q")
 
     def _read_rows(self) -> None:
         """What an earlier process held is held no more: it was killed, or has settled all of it."""
@@ -201,6 +239,17 @@ class Journal:
         if index[place] == _EMPTY:
             self._marks += 1
         index[place] = row + 2
+
+
+def _new_header() -> memoryview:
+    header = array("q", bytes(8 * _HEADER))
+    header[0], header[_VERSION] = _MAGIC, COLUMNS
+    header[_OWNER], header[_OWNER + 1] = unpack("=qq", secrets.token_bytes(OWNER_BYTES))
+    return memoryview(header)
+
+
+def _in_memory(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def _open(path: Path) -> int:

@@ -1,6 +1,9 @@
 """The journal: rows found again, over growth, gaps and restarts; and files that cannot be used."""
 
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +95,61 @@ def test_a_file_that_lost_its_end_is_told(tmp_path: Path) -> None:
         file.truncate(8192)
     with pytest.raises(JournalError, match="has lost its end"):
         Journal(path)
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """No file grows beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_it_goes_on_in_memory_and_leaves_no_old_figures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    owner = journal.position.owner
+    first = journal.add(1, 1, 0, 0, 0, 0)
+    journal.cells[first + USED] = 7
+    with disk_of(150_000):
+        places = {number: journal.add(number, -number, 7, 0, 0, 0) for number in range(2, 10_000)}
+    for number, at in places.items():
+        journal.cells[at + USED] = number
+    assert (journal.find(1, 1, 0), journal.cells[first + USED]) == (first, 7)
+    assert all(journal.cells[journal.find(number, -number, 7) + USED] == number for number in places)
+    assert journal.position.owner == owner
+    assert len([record for record in caplog.records if "cannot grow" in record.message]) == 1
+    with pytest.raises(JournalError, match="in use by another process"):
+        Journal(tmp_path / "journal")
+    journal.close()
+    # Figures of before the disk was full would take back what was used since.
+    again = Journal(tmp_path / "journal")
+    assert again.live == 0
+    assert again.position.owner != owner
+    again.close()
+
+
+def test_a_file_without_room_is_refused_at_once(tmp_path: Path) -> None:
+    with disk_of(10_000), pytest.raises(OSError, match="too large"):
+        Journal(tmp_path / "journal")
+
+
+def test_its_blocks_are_there_before_they_are_written_to(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    for number in range(5_000):
+        journal.add(number, 0, 0, 0, 0, 0)
+        status = (tmp_path / "journal").stat()
+        assert status.st_blocks * 512 >= status.st_size
+    journal.close()
+
+
+def test_a_process_killed_while_it_made_the_file_leaves_one_that_can_be_used(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    left = tmp_path / "left"
+    left.write_bytes((tmp_path / "journal").read_bytes()[:512])
+    Journal(left).close()
+    journal.close()
