@@ -94,10 +94,12 @@ class Ledger:
 
     async def acquire(self, request_id: str, demands: Sequence[Demand], amounts: Amounts, now: float) -> Found:
         """As `reserve`, asking the shared store."""
-        found = self.reserve(request_id, demands, amounts, now)
-        if found is not None or self.shared is None:
-            return found or StoreFailure(demands[-1], NO_STORE)
+        present = self._open.get(request_id)
+        if present is not None:
+            return present
         alone, together = _split(demands)
+        if not together or self.shared is None:
+            return _without_store(together) or self._hold(request_id, alone, amounts, [], now)
         taken = self.local.take(alone, amounts, now)
         if isinstance(taken, Excess):
             return taken
