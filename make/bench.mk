@@ -62,7 +62,7 @@ bench-window-edge: redis-tools ## 10,000 requests over the edges of windows, thr
 	@$(BENCH).window_edge $(BENCH_ARGS)
 
 .PHONY: bench-fairness
-bench-fairness: $(STAMP) ## one consumer at 50 times the rate of ten others, beyond the capacity (needs wrk and nginx)
+bench-fairness: $(STAMP) ## one consumer at 50 times the rate of ten others, beyond the capacity (needs wrk)
 	@$(BENCH).fairness $(BENCH_ARGS)
 
 .PHONY: bench-prices

@@ -1,7 +1,7 @@
 """One consumer at fifty times the rate of ten others, and more than can be served: what do the others lose?
 
-Twice: where the gateway itself is the bottleneck (one core, instant upstream), and where a backend is, which takes a
-fixed number of calls at once. The others ask at a constant rate (an open loop), the flood as fast as it is let, over
+Twice: where the gateway itself is the bottleneck (one core, Mock backend, so that nothing on the other core is), and
+where a backend is, which takes a fixed number of calls at once. The others ask at a constant rate (an open loop), the flood as fast as it is let, over
 fifty times the connections. An answer counts as good within the SLO of its planned time.
 """
 
@@ -13,10 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from bench import worlds
 from bench.call import expect_answer
@@ -24,7 +26,6 @@ from bench.cores import LOAD_CORE, pinned
 from bench.figures import Goal, median, percentile, report, table
 from bench.gateway import Gateway, json_headers, make_snapshot, start_gateway
 from bench.keepalive import request_bytes
-from bench.nginx import start_upstream
 from bench.open_loop import OpenLoop
 from bench.programs import require_programs, require_two_cores
 from bench.wrk import Call, Load, run_wrk
@@ -50,8 +51,8 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("process", rate=60, slo_ms=50),
-    Scenario("process, no turns", rate=60, slo_ms=50, flags=("--calls-per-turn", "1000000")),
+    Scenario("process", rate=60, slo_ms=100),
+    Scenario("process, no turns", rate=60, slo_ms=100, flags=("--calls-per-turn", "1000000")),
     Scenario("backend of 20", rate=6, slo_ms=250, fixed=True),
 )
 
@@ -64,11 +65,23 @@ class Others:
     good: float
     p50_ms: float
     p99_ms: float
-    worst: float
+    worst_ms: float
+
+
+class _Asked(TypedDict):
+    """What the process of the others is told; `slo` in milliseconds, times in seconds."""
+
+    url: str
+    body: str
+    keys: list[str]
+    rate: int
+    seconds: float
+    slo: float
+    delay: float
 
 
 class _Others(OpenLoop):
-    """The requests of several consumers in turn; notes the good ones of each."""
+    """The requests of several consumers in turn."""
 
     def __init__(self, calls: Sequence[Call], *, rate: int, seconds: float) -> None:
         super().__init__(calls[0], rate=rate, connections=CONNECTIONS_EACH * len(calls), seconds=seconds)
@@ -90,16 +103,16 @@ def main() -> int:
     options = arguments.parse_args()
     if options.others:
         return _run_others(json.loads(options.others))
-    require_programs("wrk", "nginx", "taskset")
+    require_programs("wrk", "taskset")
     require_two_cores()
     rows: list[tuple[str, ...]] = []
     goals: list[Goal] = []
     data: dict[str, object] = {}
-    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name, start_upstream(Path(name)) as upstream:
+    with tempfile.TemporaryDirectory(prefix="tidegate-bench-") as name:
         for number, scenario in enumerate(SCENARIOS):
             folder = Path(name) / f"scenario-{number}"
             folder.mkdir()
-            with _gateway(folder, scenario, f"{upstream.url}/v1") as gateway:
+            with _gateway(folder, scenario) as gateway:
                 pairs = [_pair(folder, gateway, scenario, options.seconds) for _ in range(options.rounds)]
             loss = median([1 - after.good / before.good for before, after, _ in pairs])
             rows.append(_row(scenario, pairs, loss))
@@ -144,8 +157,8 @@ def _row(scenario: Scenario, pairs: Sequence[tuple[Others, Others, Load]], loss:
 
 
 @contextmanager
-def _gateway(folder: Path, scenario: Scenario, endpoint: str) -> Iterator[Gateway]:
-    manifests = list(worlds.manifests(worlds.Size(1, OTHERS + 1, endpoint=None if scenario.fixed else endpoint)))
+def _gateway(folder: Path, scenario: Scenario) -> Iterator[Gateway]:
+    manifests = list(worlds.manifests(worlds.Size(1, OTHERS + 1)))
     for manifest in manifests:
         if manifest["kind"] == "AIBackend" and scenario.fixed:
             manifest["spec"]["mock"]["latency"] = f"{FIXED_LATENCY_MS}ms"
@@ -173,7 +186,7 @@ def _others(
 ) -> Iterator[list[Others]]:
     """The others, beside whatever runs in the block; the result is there after it."""
     found: list[Others] = []
-    asked = {
+    asked: _Asked = {
         "url": gateway.url + worlds.PATH,
         "body": str(gateway.call(folder).body),
         "keys": [worlds.api_key(number) for number in range(OTHERS)],
@@ -194,30 +207,19 @@ def _others(
     found.append(Others(**json.loads(output)))
 
 
-def _run_others(asked: dict[str, object]) -> int:
-    import time
-
-    time.sleep(float(str(asked["delay"])))
-    calls = [
-        Call(str(asked["url"]), Path(str(asked["body"])), json_headers(key))
-        for key in asked["keys"]  # type: ignore[attr-defined]
-    ]
-    seconds = float(str(asked["seconds"]))
-    loop = _Others(calls, rate=int(str(asked["rate"])), seconds=seconds)
-    tally = loop.run()
+def _run_others(asked: _Asked) -> int:
+    time.sleep(asked["delay"])
+    calls = [Call(asked["url"], Path(asked["body"]), json_headers(key)) for key in asked["keys"]]
+    tally = _Others(calls, rate=asked["rate"], seconds=asked["seconds"]).run()
     milliseconds = [latency * 1000 for latency in tally.latencies]
-    good = sum(one <= float(str(asked["slo"])) for one in milliseconds)
-    print(
-        json.dumps(
-            {
-                "planned": tally.planned / seconds,
-                "good": good / seconds,
-                "p50_ms": percentile(milliseconds, 0.5),
-                "p99_ms": percentile(milliseconds, 0.99),
-                "worst": max(milliseconds, default=0.0),
-            }
-        )
+    found = Others(
+        planned=tally.planned / asked["seconds"],
+        good=sum(one <= asked["slo"] for one in milliseconds) / asked["seconds"],
+        p50_ms=percentile(milliseconds, 0.5),
+        p99_ms=percentile(milliseconds, 0.99),
+        worst_ms=max(milliseconds, default=0.0),
     )
+    print(json.dumps(found.__dict__))
     return 0
 
 
