@@ -1,7 +1,4 @@
-"""Where counting runs: at once when it is short and the tokenizer is there, else in a thread of its own.
-
-The tokenizer lets go of the interpreter's lock while it works, so requests go on meanwhile.
-"""
+"""Counting for a data plane, never on its event loop: a thread reads what is to be counted, a process counts it."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,13 +8,12 @@ from typing import Final, TypeVar
 from tidegate_dataplane.counting.encodings import Encoding, encoding_of
 from tidegate_dataplane.counting.output import Delivered
 from tidegate_dataplane.counting.prompt import Counted, Fields, count_prompt
-from tidegate_dataplane.counting.tokenizer import count, estimate, is_loaded
+from tidegate_dataplane.counting.remote import WORKER
+from tidegate_dataplane.counting.tokenizer import estimate
 from tidegate_dataplane.snapshot.entries import Operation
 
-# Prose takes 25 us a KB, the worst text ten times as much: about a millisecond on the loop at most. An estimate is a
-# look at the length.
-INLINE_CHARS: Final = 4_096
-INLINE_ESTIMATE: Final = 65_536
+# An estimate of so much text is a look at its length, and at once.
+INLINE_CHARS: Final = 65_536
 
 _T = TypeVar("_T")
 
@@ -32,7 +28,9 @@ class Tally:
         self.exact = encoding is not None
 
     def __call__(self, text: str) -> int:
-        found = None if self._encoding is None else count(text, self._encoding)
+        if not text:
+            return 0
+        found = None if self._encoding is None else WORKER.count(text, self._encoding)
         if found is None:
             self.exact = False
             return estimate(text)
@@ -81,10 +79,7 @@ class TokenCounter:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, chars: int, encoding: Encoding | None, work: Callable[[], _T]) -> _T:
-        if encoding is None:
-            if chars <= INLINE_ESTIMATE:
-                return work()
-        elif chars <= INLINE_CHARS and is_loaded(encoding):
+        if encoding is None and chars <= INLINE_CHARS:
             return work()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="counting")

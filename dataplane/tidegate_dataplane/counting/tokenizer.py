@@ -1,11 +1,10 @@
 """The tokenizer: the package splintr, which brings its vocabularies with it. See docs/decisions/0019.
 
-It is imported and its vocabulary unpacked when first asked (about 60 ms and 30 MB for each encoding). These functions
-block; `counter.py` decides where they run. Without the package nothing can be counted, and estimates take its place.
+It is imported and its vocabulary unpacked when first asked, 20 to 35 MB for each encoding, in a process of its own
+(`worker.py`). Without the package nothing can be counted, and estimates take its place.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -16,13 +15,7 @@ Encode = Callable[[str], list[int]]
 BYTES_PER_TOKEN: Final = 4
 
 _log = logging.getLogger(__name__)
-_lock = threading.Lock()
 _loaded: dict[Encoding, Encode | None] = {}
-
-
-def is_loaded(encoding: Encoding) -> bool:
-    """Whether `count` begins at once."""
-    return encoding in _loaded
 
 
 def count(text: str, encoding: Encoding) -> int | None:
@@ -54,10 +47,8 @@ def estimate(text: str) -> int:
 
 
 def _load(encoding: Encoding) -> Encode | None:
-    with _lock:
-        if encoding not in _loaded:
-            _loaded[encoding] = _read(encoding)
-    return _loaded[encoding]
+    _loaded[encoding] = encode = _read(encoding)
+    return encode
 
 
 def _read(encoding: Encoding) -> Encode | None:

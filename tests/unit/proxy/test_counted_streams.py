@@ -16,6 +16,7 @@ from dataplane.upstream import Asked, Script, answer, chunk, completion, delta, 
 from dataplane.waiting import until
 from samples.texts import TEXTS
 from tidegate_dataplane.counting.encodings import Encoding
+from tidegate_dataplane.counting.remote import WORKER
 from tidegate_dataplane.counting.tokenizer import count
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.snapshot.bundle import Bundle
@@ -126,11 +127,10 @@ async def test_responses_are_counted_too() -> None:
 
 
 async def test_what_the_provider_reports_is_exact_and_loads_no_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: object) -> None:
+    def count(*_: object) -> None:
         raise AssertionError("a tokenizer was asked")
 
-    monkeypatch.setattr("tidegate_dataplane.counting.tokenizer._load", load)
-    monkeypatch.setattr("tidegate_dataplane.counting.tokenizer._loaded", {})
+    monkeypatch.setattr(WORKER, "count", count)
     usage = {
         "prompt_tokens": 1200,
         "completion_tokens": 345,
