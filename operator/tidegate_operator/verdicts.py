@@ -33,6 +33,7 @@ class Reason(StrEnum):
     NO_SHARE = "NoShare"
     NO_FALLBACK = "NoFallback"
     GRANT_UNUSED = "GrantUnused"
+    WITHOUT_EFFECT = "WithoutEffect"
     NO_PRICE = "NoPrice"
 
 

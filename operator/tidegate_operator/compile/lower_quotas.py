@@ -5,25 +5,31 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tidegate_dataplane.snapshot.entries import OnExceed, QuotaEntry, QuotaScope, RouteEntry
+from tidegate_dataplane.snapshot.entries import OnExceed, QuotaEntry, RouteEntry
 from tidegate_operator.compile.forms import Forms
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo
 from tidegate_operator.compile.parents import ancestors, parent_of
 from tidegate_operator.compile.problems import Problems, sort_findings
+from tidegate_operator.compile.quota_notes import quota_notes
 from tidegate_operator.compile.secret_values import Secrets, found_value
 from tidegate_operator.verdicts import Finding, Reason
 from tidegate_operator.world import Facts, Kind, ObjectKey, World
 
 _NAMED_ROUTES = 3
-# Whose counters have the form namespace/name.
-_KEYED = (QuotaScope.CONSUMER, QuotaScope.TEAM, QuotaScope.ROUTE, QuotaScope.BACKEND)
 
 
 def lower_quotas(forms: Forms, world: World, facts: Facts, memo: Memo, out: Lowered) -> None:
     """Say which parents are missing, put the secrets of webhooks where the data planes find them, and add notes."""
+    own: dict[ObjectKey, tuple[QuotaEntry, tuple[Finding, ...]]] = {}
     for key, content in forms.quotas.items():
-        if not (content.parent or content.notify or content.grants or content.share == 0):
+        known_notes = memo.quota_notes.get(key)
+        if known_notes is None or known_notes[0] is not content:
+            known_notes = (content, quota_notes(content, facts))
+        own[key] = known_notes
+        if notes := known_notes[1]:
+            out.notes[key] = notes
+        if not (content.parent or content.notify):
             continue
         problems = Problems()
         if content.parent:
@@ -34,8 +40,9 @@ def lower_quotas(forms: Forms, world: World, facts: Facts, memo: Memo, out: Lowe
             out.entries[key] = known if known is not None and known == entry else entry
         if findings := problems.found():
             out.unresolved[key] = sort_findings([*out.unresolved.get(key, ()), *findings])
-        if notes := sort_findings(list(_notes(key, content, forms, facts))):
-            out.notes[key] = notes
+        if content.parent and (circle := tuple(_circle(key, forms))):
+            out.notes[key] = sort_findings([*notes, *circle])
+    memo.quota_notes = own
 
 
 def note_fallbacks(forms: Forms, out: Lowered) -> None:
@@ -96,28 +103,10 @@ def _with_secret(content: QuotaEntry, secrets: Secrets, problems: Problems, out:
     return msgspec.structs.replace(content, notify=msgspec.structs.replace(notify, credential=name))
 
 
-def _notes(key: ObjectKey, content: QuotaEntry, forms: Forms, facts: Facts) -> Iterator[Finding]:
-    if content.parent and key in ancestors(key, forms.quotas):
+def _circle(key: ObjectKey, forms: Forms) -> Iterator[Finding]:
+    if key in ancestors(key, forms.quotas):
         message = "leads back to this quota: each of them counts a call once; end the circle at the largest one"
         yield Finding(Reason.PARENT_CYCLE, "spec.parent", message)
-    if content.share == 0:
-        name = facts.cluster.name
-        where = f"this cluster, {name}," if name else "this cluster, which was given no name,"
-        message = f"{where} has none of it, so all that this quota counts is used up here: name the cluster in it"
-        yield Finding(Reason.NO_SHARE, "spec.share", message)
-    units = {limit.unit for limit in content.limits}
-    for position, grant in enumerate(content.grants):
-        if grant.unit not in units:
-            message = "no limit of this quota has this unit, so the grant adds to nothing"
-            yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].unit", message)
-        if grant.scope and content.per in _KEYED and "/" not in grant.scope:
-            message = f"names no {content.per} (namespace/name), so the grant adds to nothing"
-            yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].for", message)
-        elif grant.scope and content.per is QuotaScope.GATEWAY:
-            message = (
-                "means nothing with per: Gateway, which has one counter, so the grant adds to nothing: leave it out"
-            )
-            yield Finding(Reason.GRANT_UNUSED, f"spec.grants[{position}].for", message)
 
 
 def _applying(route: RouteEntry, forms: Forms) -> set[ObjectKey]:

@@ -87,6 +87,7 @@ class Memo:
         self.free_claims: Mapping[ObjectKey, RouteClaim] = {}
         self.attaching: Mapping[ObjectKey, AttachingContent] = {}
         self.attachments: Attachments | None = None
+        self.quota_notes: Mapping[ObjectKey, tuple[QuotaEntry, tuple[Finding, ...]]] = {}
         # What `routes` were lowered with: while it stays the same, only a route's own content can change it.
         self.lowered_with: tuple[Attachments, Backends] | None = None
         self.routes: Mapping[ObjectKey, LoweredRoute] = {}
@@ -108,3 +109,4 @@ class Memo:
         if facts != self.facts:
             self.facts = facts
             self.judged = {}
+            self.quota_notes = {}
