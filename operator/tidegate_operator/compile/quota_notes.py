@@ -34,7 +34,7 @@ def _shares(entry: QuotaEntry, facts: Facts) -> Iterator[Finding]:
         return
     for position, limit in enumerate(entry.limits):
         if any(amount and not amount * entry.share // 100 for amount in (limit.amount, *limit.tier_amounts.values())):
-            message = f"{entry.share} % of it, this cluster's share, is less than one, so it is used up here"
+            message = f"{entry.share} % of it, this cluster's share, is less than can be counted, so it is used up here"
             yield Finding(Reason.NO_SHARE, f"spec.limits[{position}]", message)
 
 
