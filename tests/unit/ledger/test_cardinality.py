@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -100,6 +100,7 @@ def test_a_calendar_window_has_so_many_counters_and_each_value_has_one(
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 600), steps)
+@example(1, 31, [(0, 0), (33_034, 1), (32_033, 1)])
 def test_no_stretch_of_a_sliding_window_has_more_counters(
     most: int, seconds: int, drawn: list[tuple[int, int]]
 ) -> None:
