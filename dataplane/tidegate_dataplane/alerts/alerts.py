@@ -22,7 +22,7 @@ from tidegate_dataplane.alerts.claims import Claims, ClaimUnavailable
 from tidegate_dataplane.alerts.delivery import Deliveries
 from tidegate_dataplane.alerts.lines import Lines
 from tidegate_dataplane.alerts.recent import Noted, RecentAlerts, Teller
-from tidegate_dataplane.alerts.rule import NEVER, AlertRule, threshold
+from tidegate_dataplane.alerts.rule import NEVER, AlertRule, aligned_window, threshold
 from tidegate_dataplane.metrics import Counter
 from tidegate_dataplane.source.backoff import Backoff
 
@@ -32,11 +32,14 @@ CLAIM_SECONDS: Final = 15.0
 _KEEP_EVERY_SECONDS: Final = 5.0
 LOOKS_SECONDS: Final = (20.0, 60.0, 240.0)
 UNCLAIMED_SECONDS: Final = 60.0
-# Clocks differ, and what is told late must still be known to be told.
-_MARGIN_SECONDS: Final = 600.0
+# After the end of a window: clocks differ; and whoever looks last must still see that a receiver was told.
+_MARGIN_SECONDS: Final = 60.0
+_DELIVERY_MARGIN_SECONDS: Final = 600.0
+# Shorter windows alert once in so many seconds.
+SHORTEST_SECONDS: Final = 60.0
 _MAX_PENDING: Final = 4_096
 _MAX_LOOKS: Final = 8_192
-_MAX_KNOWN: Final = 100_000
+_MAX_KNOWN: Final = 200_000
 # Claims take turns with the counters of calls on one connection, and must not hold these up.
 _CLAIMS_AT_ONCE: Final = 4
 _STOP_SECONDS: Final = 3.0
@@ -72,7 +75,7 @@ class Alerts:
             "tidegate_quota_alert_deliveries", "Alerts sent to webhooks, by what came of them.", ("quota", "result")
         )
         self._lines = Lines(_log, now)
-        self._known: dict[str, None] = {}
+        self._known: dict[int, None] = {}
         self._early: list[tuple[AlertRule, Noted]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: set[str] = set()
@@ -89,6 +92,8 @@ class Alerts:
         caller keeps that number beside the counter, forgets it (0) when the window or the amount is another, and
         compares before it calls: that is all that a threshold costs a request.
         """
+        if end - start < SHORTEST_SECONDS:
+            start, end = aligned_window(SHORTEST_SECONDS, start)
         for percent in rule.percents:
             least = threshold(amount, percent)
             if used < least or not self._cross(rule, scope, (int(start), int(end)), used, amount, percent):
@@ -126,13 +131,14 @@ class Alerts:
         """Whether this crossing is taken care of; False when there is no room for it now."""
         cluster = self._cluster()
         id = alert_id(rule, scope, window[0], percent, gateway=self._gateway, cluster=cluster)
-        if id in self._known:
+        known = int(id[:16], 16)
+        if known in self._known:
             return True
         if len(self._tasks) + len(self._early) >= _MAX_PENDING:
             return False
         if len(self._known) >= _MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[id] = None
+        self._known[known] = None
         alert = Alert(
             id=id,
             gateway=self._gateway,
@@ -169,7 +175,7 @@ class Alerts:
             _log.error("telling of an alert failed", exc_info=task.exception())
 
     async def _fire(self, rule: AlertRule, noted: Noted) -> None:
-        first = self._claim_seconds if rule.notify else self._rest(noted.alert)
+        first = self._claim_seconds if rule.notify else self._rest(rule, noted.alert)
         if await self._claimed(noted.alert, first):
             await self._tell(rule, noted)
         else:
@@ -207,13 +213,14 @@ class Alerts:
             self._held.discard(name)
         self.deliveries.add((alert.quota, result.value))
         try:
-            await self._claims.keep(name, self._rest(alert))
+            await self._claims.keep(name, self._rest(rule, alert))
         except ClaimUnavailable:
             _log.warning("%s: the store is away, so that another data plane may send it again", alert)
 
-    def _rest(self, alert: Alert) -> float:
+    def _rest(self, rule: AlertRule, alert: Alert) -> float:
         """How long nobody else is to tell of it."""
-        return max(0.0, alert.window_end - self._now()) + _MARGIN_SECONDS
+        margin = _DELIVERY_MARGIN_SECONDS if rule.notify else _MARGIN_SECONDS
+        return max(0.0, alert.window_end - self._now()) + margin
 
     async def _keep_claims(self) -> None:
         while True:

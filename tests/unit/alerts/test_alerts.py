@@ -89,6 +89,15 @@ async def test_each_threshold_is_told_once_a_window_and_named_in_the_metric() ->
         await until(lambda: alerts.fired.values == {("team-a/monthly", "80"): 2, ("team-a/monthly", "100"): 1})
 
 
+async def test_windows_of_a_second_alert_once_a_minute() -> None:
+    async with alerting() as alerts:
+        minute = NOW // 60 * 60
+        for second in range(120):
+            alerts.note(rule(percents=(80,)), SCOPE, minute + second, minute + second + 1, 900, 1000)
+        await until(lambda: alerts.fired.values == {("team-a/monthly", "80"): 2})
+        assert [noted.alert.window_start for noted in alerts.recent.after(0)] == [minute, minute + 60]
+
+
 async def test_what_is_crossed_before_the_start_is_told_after_it() -> None:
     client, credentials = UpstreamClient(), Credentials()
     webhook = Webhook(client, credentials, now=lambda: NOW)
