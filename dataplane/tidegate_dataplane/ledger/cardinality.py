@@ -6,8 +6,8 @@ within each of its windows:
 - At most `most_values` values have counters of their own, on one data plane: those that came first. All others share
   the counter `(other)`, with one amount among them. A place is free again when its counter is empty again, and never
   before: when the calendar window is over, when the sliding window, or the time in which a bucket fills, has gone by
-  since the last use, and for slots in use after an hour; at the latest when that long has gone by twice. So all values together never get more than
-  (most_values + 1) amounts in a window, however many are invented.
+  since the last use, and for slots in use after an hour; at the latest when that long has gone by twice. So all values
+  together never get more than (most_values + 1) amounts in a window, however many are invented.
 - A value that has a place keeps it for the whole calendar window. One that came too late stays with the others for the
   whole of it, so that each value has one allowance; in a sliding window, where places become free one by one, it may
   have a part of the shared one and then its own.
