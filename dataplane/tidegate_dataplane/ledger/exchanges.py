@@ -14,27 +14,18 @@ from typing import Final
 from tidegate_dataplane.ledger.demand import Demand, Excess
 from tidegate_dataplane.ledger.holding import Holding, Outcome, Wanted
 from tidegate_dataplane.ledger.journal import (
-    END,
     GRANTED,
     HELD,
-    HIGH,
-    KIND,
-    LOW,
-    OTHERS,
-    SEEN,
-    SLOT,
     USED,
-    WIDTH,
     Journal,
 )
-from tidegate_dataplane.ledger.memory import OnLevel
-from tidegate_dataplane.ledger.places import Place, Places, digest_halves, key_bytes, key_bytes_of
+from tidegate_dataplane.ledger.places import Place, Places, key_bytes
+from tidegate_dataplane.ledger.rows import Rows
 from tidegate_dataplane.ledger.tokens import LeasedTokens
 from tidegate_dataplane.snapshot.entries import Accuracy
 from tidegate_dataplane.store.protocol import (
     SPARE_SECONDS,
     Answer,
-    Declared,
     EpochChanged,
     Kind,
     Line,
@@ -51,14 +42,9 @@ BATCH_DECISIONS: Final = 64
 BATCH_REPORTS: Final = 256
 # How often what was settled is reported, and idle rows are looked at.
 REPORT_SECONDS: Final = 0.1
-_SWEPT_ROWS: Final = 1_000
-# A counter that somebody is short on is leased from call by call for so long.
-_PRESSED_SECONDS: Final = 1.0
 # A slice: so many calls like this one, or this part of the limit, whichever is more.
 _SLICE_CALLS: Final = 8
 _SLICE_PART: Final = 256
-# Of so many counters it is known whose they are, for whoever asks where they stand.
-_REPORTED: Final = 10_000
 
 
 class _Decision:
@@ -74,27 +60,18 @@ class _Decision:
 class Exchanges:
     """Asks and tells the store, for one data plane. `owners` is how many data planes it last told of."""
 
-    def __init__(
-        self, store: Store, journal: Journal, places: Places, tokens: LeasedTokens, on_level: OnLevel | None
-    ) -> None:
+    def __init__(self, store: Store, journal: Journal, rows: Rows, places: Places, tokens: LeasedTokens) -> None:
         self.owners = 1
-        # Demands of rows, by where they begin: of those that have thresholds, and of some for whoever asks; and what
-        # all data planes have used of the latter.
-        self.watched: dict[int, Demand] = {}
-        self.known: dict[int, Demand] = {}
-        self.fleet: dict[int, int] = {}
         self._store = store
         self._journal = journal
+        self._rows = rows
         self._places = places
         self._tokens = tokens
-        self._on_level = on_level
         self._pending: deque[_Decision] = deque()
-        self._dirty: dict[int, None] = dict.fromkeys(journal.rows())
-        self._pressed: dict[int, float] = {}
         self._refilling: set[int] = set()
         self._pump: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
-        self._sweep_row = 0
+        self._has_spare = False
         self._spend_until = -inf
         store.on_epoch_changed(self._lost)
 
@@ -112,7 +89,7 @@ class Exchanges:
             await asyncio.gather(self._pump, return_exceptions=True)
         self._drop_spare()
         try:
-            while self._dirty:
+            while self._rows.dirty:
                 await self._exchange()
         except (StoreUnavailable, EpochChanged):
             pass
@@ -121,14 +98,6 @@ class Exchanges:
     def spendable(self) -> bool:
         """Whether what is leased may still be spent."""
         return monotonic() <= self._spend_until
-
-    def changed(self, at: int) -> None:
-        """A row's figures are to be reported."""
-        self._dirty[at] = None
-
-    def pressed(self, at: int) -> bool:
-        """Whether somebody was short on this counter lately."""
-        return at in self._pressed
 
     async def ask(self, wanted: list[Wanted]) -> Outcome:
         """Have more granted, all of it or nothing; then it is held. Raises StoreUnavailable."""
@@ -139,23 +108,22 @@ class Exchanges:
             raise StoreUnavailable(state.reason)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._pending.append(_Decision(wanted, answer))
+        asked = self._rows.asked
+        for each in wanted:
+            asked[each.holding.at] = asked.get(each.holding.at, 0) + 1
         self._wake()
-        return await answer
-
-    def row(self, demand: Demand, place: Place) -> int:
-        """Where the row of a demand begins in the journal; a new one where there is none."""
-        at = self._journal.find(demand.low, demand.high, place.slot)
-        if not at:
-            at = self._journal.add(demand.low, demand.high, place.slot, place.kind, place.a, place.ends)
-        if demand.terms.alert is not None:
-            self.watched[at] = demand
-        if not demand.terms.rate and (at in self.known or len(self.known) < _REPORTED):
-            self.known[at] = demand
-        return at
+        try:
+            return await answer
+        finally:
+            for each in wanted:
+                at = each.holding.at
+                asked[at] -= 1
+                if not asked[at]:
+                    del asked[at]
 
     def refill(self, demand: Demand, at: int, place: Place, amount: int) -> None:
         """Draw the next slice before this one is used up."""
-        if at in self._pressed or at in self._refilling:
+        if at in self._refilling or self._rows.pressed(at):
             return
         self._refilling.add(at)
         self._pending.append(_Decision([Wanted(Holding(demand, at, place.slot, 0), place, max(1, amount))], None))
@@ -227,21 +195,21 @@ class Exchanges:
             self._drop_spare()
         seen: set[int] = set()
         lines = [[self._line(wanted, seen) for wanted in decision.wanted] for decision in decisions]
-        reports = self._reports(seen)
+        reports = self._rows.reports(seen, BATCH_REPORTS)
         batch = [*lines, *([report] for report in reports)]
         try:
             answer = await self._store.exchange(batch)
         except EpochChanged:
             self._pending.extendleft(reversed(decisions))
-            self._dirty |= dict.fromkeys(seen)
+            self._rows.dirty |= dict.fromkeys(seen)
             raise
         except StoreUnavailable as error:
-            self._dirty |= dict.fromkeys(seen)
+            self._rows.dirty |= dict.fromkeys(seen)
             for decision in decisions:
                 self._refuse(decision, error)
             raise
         except BaseException:
-            self._dirty |= dict.fromkeys(seen)
+            self._rows.dirty |= dict.fromkeys(seen)
             for decision in decisions:
                 self._refuse(decision, StoreUnavailable(Reason.ERROR))
             raise
@@ -254,7 +222,7 @@ class Exchanges:
         for sent, results in zip(batch, answer.results, strict=True):
             for line, result in zip(sent, results, strict=True):
                 if line.kind != Kind.BUCKET:
-                    self._take_result(line, result)
+                    self._rows.take(line, result)
 
     def _next_decisions(self) -> list[_Decision]:
         decisions: list[_Decision] = []
@@ -273,13 +241,13 @@ class Exchanges:
         if demand.terms.accuracy is Accuracy.LEASED and limit > 0:
             if place.kind is Kind.BUCKET:
                 want = max(need, place.lease)
-            elif self._pressed.get(at, 0.0) < monotonic():
+            elif not self._rows.pressed(at):
                 want = need + max(_SLICE_CALLS * need, limit // _SLICE_PART)
         key = key_bytes(demand)
         if not at:
             return Line(key, place.kind, place.a, place.b, place.c, 0, limit, 0, 0, 0, need, want)
         seen.add(at)
-        self._dirty.pop(at, None)
+        self._rows.dirty.pop(at, None)
         cells = self._journal.cells
         used, held, granted = cells[at + USED], cells[at + HELD], cells[at + GRANTED]
         firm = used + held
@@ -287,78 +255,17 @@ class Exchanges:
             key, place.kind, place.a, place.b, place.c, holding.slot, limit, used, firm, max(firm, granted), need, want
         )
 
-    def _reports(self, seen: set[int]) -> list[Line]:
-        lines: list[Line] = []
-        dirty = self._dirty
-        while dirty and len(lines) < BATCH_REPORTS:
-            at = next(iter(dirty))
-            del dirty[at]
-            seen.add(at)
-            line = self._report_line(at)
-            if line is not None:
-                lines.append(line)
-        return lines
-
-    def _report_line(self, at: int) -> Line | None:
-        cells = self._journal.cells
-        kind = cells[at + KIND]
-        bounds = self._places.report_bounds(kind, cells[at + WIDTH], cells[at + SLOT], cells[at + END])
-        used, held, granted = cells[at + USED], cells[at + HELD], cells[at + GRANTED]
-        key = key_bytes_of(cells[at + LOW], cells[at + HIGH])
-        return Line(key, kind, *bounds, cells[at + SLOT], -1, used, used + held, max(used + held, granted), 0, 0)
-
     def _note_answer(self, answer: Answer) -> None:
         self.owners = answer.owners
         self._spend_until = self._store.state.confirmed_at + SPARE_SECONDS
+        self._has_spare = True
         self._places.set_clock(answer.server_ms)
         self._journal.note(self._store.position)
 
-    def _take_result(self, line: Line, result: Result) -> None:
-        if result.status in (Status.REBUILDING, Status.BOUNDS_UNKNOWN):
-            return
-        low, high = digest_halves(line.key)
-        at = self._journal.find(low, high, result.slot)
-        if not at:
-            if not result.granted:
-                return
-            width = line.a if line.kind == Kind.SLIDING else 0
-            ends = self._places.ends(line.kind, result.slot, width, line.c)
-            at = self._journal.add(low, high, result.slot, line.kind, width, ends)
-        cells = self._journal.cells
-        cells[at + GRANTED] = result.granted
-        cells[at + OTHERS] = result.slot_total - result.granted
-        if result.pressed or result.status == Status.REFUSED:
-            self._pressed[at] = monotonic() + _PRESSED_SECONDS
-            self._return_spare(at)
-        if at in self.known:
-            self.fleet[at] = result.used
-        watched = self.watched.get(at)
-        if watched is not None and self._on_level is not None:
-            self._on_level(watched, result.used, self._places.now_ms() / 1000)
-
-    def _return_spare(self, at: int) -> None:
-        cells = self._journal.cells
-        firm = cells[at + USED] + cells[at + HELD]
-        if cells[at + GRANTED] > firm:
-            cells[at + GRANTED] = firm
-            self._dirty[at] = None
-
     async def _declare(self) -> bool:
         """The store lost something: tell it all that the journal knows. False when it cannot be told."""
-        rows = list(self._journal.rows())
-        cells = self._journal.cells
         self._drop_spare()
-        declared: list[Declared] = []
-        for at in rows:
-            kind = cells[at + KIND]
-            bounds = self._places.report_bounds(kind, cells[at + WIDTH], cells[at + SLOT], cells[at + END])
-            used, firm = cells[at + USED], cells[at + USED] + cells[at + HELD]
-            declared.append(
-                Declared(
-                    key_bytes_of(cells[at + LOW], cells[at + HIGH]), kind, *bounds, cells[at + SLOT], -1,
-                    used, firm, firm, firm + cells[at + OTHERS],
-                )
-            )  # fmt: skip
+        rows, declared = self._rows.declared()
         known = self._store.known_owners or (None if self._journal.position.epoch else ())
         try:
             results = await self._store.declare(declared, known)
@@ -367,27 +274,26 @@ class Exchanges:
         except StoreUnavailable as error:
             self._fail(error)
             return False
-        cells = self._journal.cells
-        for at, result in zip(rows, results, strict=True):
-            if result.slot == cells[at + SLOT]:
-                cells[at + GRANTED] = result.granted
-                cells[at + OTHERS] = max(0, result.slot_total - result.granted)
+        self._rows.take_declared(rows, results)
         self._journal.note(self._store.position)
         return True
 
     def _drop_spare(self) -> None:
-        """What was leased may be somebody else's by now."""
-        for at in self._journal.rows():
-            self._return_spare(at)
-        self._tokens.clear()
+        """Once for each time that the store is away for long, or lost: there may be many rows."""
+        if self._has_spare:
+            self._has_spare = False
+            self._rows.return_all_spare()
+            self._tokens.clear()
 
     async def _report(self) -> None:
         """Now and then: report, give back what lies idle, forget what is over."""
         while True:
             await asyncio.sleep(REPORT_SECONDS)
-            self._sweep()
+            self._rows.sweep()
+            if not self._store.state.connected:
+                continue
             try:
-                if (self._dirty or self._store.state.must_declare) and (self._pump is None or self._pump.done()):
+                if (self._rows.dirty or self._store.state.must_declare) and (self._pump is None or self._pump.done()):
                     self._pump = asyncio.get_running_loop().create_task(self._flush(), name="shared ledger report")
                     await asyncio.wait([self._pump])
                 elif self._pump is not None and not self._pump.done():
@@ -396,8 +302,8 @@ class Exchanges:
                 _log.exception("reporting to the shared store failed, and goes on")
 
     async def _flush(self) -> None:
-        left = len(self._dirty) + BATCH_REPORTS
-        while (self._dirty and left > 0) or self._pending:
+        left = len(self._rows.dirty) + BATCH_REPORTS
+        while (self._rows.dirty and left > 0) or self._pending:
             left -= BATCH_REPORTS
             try:
                 await self._exchange()
@@ -407,30 +313,6 @@ class Exchanges:
             except StoreUnavailable as error:
                 self._fail(error)
                 return
-
-    def _sweep(self) -> None:
-        cells = self._journal.cells
-        now = self._places.now_ms()
-        count = self._journal.count
-        for _ in range(min(_SWEPT_ROWS, count)):
-            self._sweep_row = (self._sweep_row + 1) % count
-            at = self._journal.at(self._sweep_row)
-            if not at:
-                continue
-            used, held = cells[at + USED], cells[at + HELD]
-            firm = used + held
-            end = cells[at + END]
-            over = end < now if end else not (firm or cells[at + GRANTED]) and cells[at + SEEN] == 1
-            if over and not held and at not in self._dirty:
-                self._journal.drop(at)
-                for table in (self.watched, self.known, self.fleet, self._pressed):
-                    table.pop(at, None)
-            elif cells[at + SEEN] == firm + 1:
-                self._return_spare(at)
-            cells[at + SEEN] = firm + 1
-        moment = monotonic()
-        for at in [at for at, until in self._pressed.items() if until < moment]:
-            del self._pressed[at]
 
 
 def _excess(demand: Demand, wanted: Wanted, result: Result) -> Excess:

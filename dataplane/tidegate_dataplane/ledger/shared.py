@@ -19,6 +19,7 @@ from tidegate_dataplane.ledger.journal import GRANTED, HELD, KIND, LOW, OTHERS, 
 from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, charge
 from tidegate_dataplane.ledger.places import Places
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
+from tidegate_dataplane.ledger.rows import Rows
 from tidegate_dataplane.ledger.tokens import LeasedTokens
 from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode, MidStream
 from tidegate_dataplane.store.protocol import Kind, Status, Store, StoreUnavailable
@@ -39,7 +40,8 @@ class SharedLedger:
         self._replicas = replicas
         self._places = Places(time() - monotonic())
         self._tokens = LeasedTokens()
-        self._exchanges = Exchanges(store, journal, self._places, self._tokens, on_level)
+        self._rows = Rows(journal, self._places, on_level)
+        self._exchanges = Exchanges(store, journal, self._rows, self._places, self._tokens)
         # Buckets whose failure mode is Local, while the store is away.
         self._alone = MemoryLedger()
         self.degraded = 0
@@ -74,11 +76,11 @@ class SharedLedger:
 
     def reports(self) -> Iterator[CounterReport]:
         """Counters of quotas in which something is used or held, by all data planes as far as is known here."""
-        for at, demand in list(self._exchanges.known.items()):
+        for at, demand in list(self._rows.known.items()):
             cells = self._journal.cells
-            if cells[at + LOW] != demand.low or at not in self._exchanges.known:
+            if cells[at + LOW] != demand.low or at not in self._rows.known:
                 continue
-            used = max(self._exchanges.fleet.get(at, 0), cells[at + USED])
+            used = max(self._rows.fleet.get(at, 0), cells[at + USED])
             held = max(0, cells[at + GRANTED] + cells[at + OTHERS] - used)
             if used or held:
                 yield counter_report(demand, used, held, self._places.of(demand).b / 1000)
@@ -152,7 +154,7 @@ class SharedLedger:
                 holding = Holding(demand, 0, 0, amount)
                 need = 0 if self._tokens.take(demand, amount) else amount
             else:
-                at = self._exchanges.row(demand, place)
+                at = self._rows.of(demand, place)
                 cells = self._journal.cells
                 spare = max(0, cells[at + GRANTED] - cells[at + USED] - cells[at + HELD]) if usable else 0
                 had = min(spare, amount)
@@ -217,7 +219,7 @@ class SharedLedger:
                 cells[at + USED] += more
                 cells[at + HELD] -= max(0, min(more, holding.amount - holding.delivered))
                 holding.delivered = used
-                self._exchanges.changed(at)
+                self._rows.dirty[at] = None
                 if used > holding.amount:
                     enough = False
         return enough
@@ -270,17 +272,17 @@ class SharedLedger:
         if beyond > 0 and cells[at + KIND] == Kind.WINDOW:
             self._charge_late(holding, beyond)
         holding.amount = holding.delivered = used
-        self._exchanges.changed(at)
-        if holding.demand.terms.accuracy is Accuracy.EXACT or self._exchanges.pressed(at):
+        self._rows.dirty[at] = None
+        if holding.demand.terms.accuracy is Accuracy.EXACT or self._rows.pressed(at):
             cells[at + GRANTED] = min(cells[at + GRANTED], cells[at + USED] + cells[at + HELD])
 
     def _charge_late(self, holding: Holding, beyond: int) -> None:
         """What goes beyond the reservation counts in the present window when that of the call is over."""
         place = self._places.of(holding.demand)
         if place.slot != holding.slot:
-            at = self._exchanges.row(holding.demand, place)
+            at = self._rows.of(holding.demand, place)
             self._journal.cells[at + USED] += beyond
-            self._exchanges.changed(at)
+            self._rows.dirty[at] = None
 
     def _give_all_back(self, holdings: Sequence[Holding]) -> None:
         for holding in holdings:
@@ -289,7 +291,7 @@ class SharedLedger:
     def _give_back(self, holding: Holding) -> None:
         if holding.at:
             self._journal.cells[holding.at + HELD] -= holding.amount
-            self._exchanges.changed(holding.at)
+            self._rows.dirty[holding.at] = None
         elif holding.amount:
             self._tokens.give_back(holding.demand, holding.amount)
 

@@ -1,0 +1,172 @@
+"""This data plane's part of shared counters: rows of the journal, what the store says of them, and what it is told."""
+
+from math import inf
+from time import monotonic
+from typing import Final
+
+from tidegate_dataplane.ledger.demand import Demand
+from tidegate_dataplane.ledger.journal import (
+    END,
+    GRANTED,
+    HELD,
+    HIGH,
+    KIND,
+    LOW,
+    OTHERS,
+    SEEN,
+    SLOT,
+    USED,
+    WIDTH,
+    Journal,
+)
+from tidegate_dataplane.ledger.memory import OnLevel
+from tidegate_dataplane.ledger.places import Place, Places, digest_halves, key_bytes_of
+from tidegate_dataplane.store.protocol import Declared, Kind, Line, Result, Status
+
+_SWEPT_AT_ONCE: Final = 1_000
+# A counter that somebody is short on is leased from call by call for so long.
+_PRESSED_SECONDS: Final = 1.0
+# Of so many counters it is known whose they are, for whoever asks where they stand.
+_KNOWN: Final = 10_000
+
+
+class Rows:
+    """The rows, by where they begin in the journal's `cells`."""
+
+    def __init__(self, journal: Journal, places: Places, on_level: OnLevel | None) -> None:
+        # Demands of rows: of those that have thresholds, and of some for whoever asks; and what all data planes have
+        # used of the latter.
+        self.watched: dict[int, Demand] = {}
+        self.known: dict[int, Demand] = {}
+        self.fleet: dict[int, int] = {}
+        # What is to be reported; whatever an earlier process left, to begin with.
+        self.dirty: dict[int, None] = dict.fromkeys(journal.rows())
+        # How many calls ask for more of a row at this moment: it must stay what it is.
+        self.asked: dict[int, int] = {}
+        self._journal = journal
+        self._places = places
+        self._on_level = on_level
+        self._pressed: dict[int, float] = {}
+        self._swept = 0
+
+    def pressed(self, at: int) -> bool:
+        """Whether somebody was short on this counter lately."""
+        return self._pressed.get(at, -inf) >= monotonic()
+
+    def of(self, demand: Demand, place: Place) -> int:
+        """Where the row of a demand begins in the journal; a new one where there is none."""
+        at = self._journal.find(demand.low, demand.high, place.slot)
+        if not at:
+            at = self._journal.add(demand.low, demand.high, place.slot, place.kind, place.a, place.ends)
+        if demand.terms.alert is not None:
+            self.watched[at] = demand
+        if not demand.terms.rate and (at in self.known or len(self.known) < _KNOWN):
+            self.known[at] = demand
+        return at
+
+    def reports(self, seen: set[int], most: int) -> list[Line]:
+        """The figures of changed rows, `most` at a time; `seen` gets to know which."""
+        lines: list[Line] = []
+        dirty = self.dirty
+        while dirty and len(lines) < most:
+            at = next(iter(dirty))
+            del dirty[at]
+            seen.add(at)
+            lines.append(self._report(at))
+        return lines
+
+    def _report(self, at: int) -> Line:
+        cells = self._journal.cells
+        kind = cells[at + KIND]
+        bounds = self._places.report_bounds(kind, cells[at + WIDTH], cells[at + SLOT], cells[at + END])
+        used, held, granted = cells[at + USED], cells[at + HELD], cells[at + GRANTED]
+        key = key_bytes_of(cells[at + LOW], cells[at + HIGH])
+        return Line(key, kind, *bounds, cells[at + SLOT], -1, used, used + held, max(used + held, granted), 0, 0)
+
+    def take(self, line: Line, result: Result) -> None:
+        """What the store says of a line."""
+        if result.status in (Status.REBUILDING, Status.BOUNDS_UNKNOWN):
+            return
+        low, high = digest_halves(line.key)
+        at = self._journal.find(low, high, result.slot)
+        if not at:
+            if not result.granted:
+                return
+            width = line.a if line.kind == Kind.SLIDING else 0
+            ends = self._places.ends(line.kind, result.slot, width, line.c)
+            at = self._journal.add(low, high, result.slot, line.kind, width, ends)
+        cells = self._journal.cells
+        cells[at + GRANTED] = result.granted
+        cells[at + OTHERS] = result.slot_total - result.granted
+        if result.pressed or result.status == Status.REFUSED:
+            self._pressed[at] = monotonic() + _PRESSED_SECONDS
+            self.return_spare(at)
+        if at in self.known:
+            self.fleet[at] = result.used
+        watched = self.watched.get(at)
+        if watched is not None and self._on_level is not None:
+            self._on_level(watched, result.used, self._places.now_ms() / 1000)
+
+    def return_spare(self, at: int) -> None:
+        """Give back what is leased and not spent, with the next report."""
+        cells = self._journal.cells
+        firm = cells[at + USED] + cells[at + HELD]
+        if cells[at + GRANTED] > firm:
+            cells[at + GRANTED] = firm
+            self.dirty[at] = None
+
+    def return_all_spare(self) -> None:
+        """What was leased may be somebody else's by now."""
+        for at in self._journal.rows():
+            self.return_spare(at)
+
+    def declared(self) -> tuple[list[int], list[Declared]]:
+        """All that the journal knows."""
+        cells = self._journal.cells
+        rows = list(self._journal.rows())
+        return rows, [self._declared(cells, at) for at in rows]
+
+    def _declared(self, cells: memoryview, at: int) -> Declared:
+        bounds = self._places.report_bounds(cells[at + KIND], cells[at + WIDTH], cells[at + SLOT], cells[at + END])
+        used, firm = cells[at + USED], cells[at + USED] + cells[at + HELD]
+        key = key_bytes_of(cells[at + LOW], cells[at + HIGH])
+        total = firm + cells[at + OTHERS]
+        return Declared(key, cells[at + KIND], *bounds, cells[at + SLOT], -1, used, firm, firm, total)
+
+    def take_declared(self, rows: list[int], results: list[Result]) -> None:
+        """What the store says of all that was declared."""
+        cells = self._journal.cells
+        for at, result in zip(rows, results, strict=True):
+            if result.slot == cells[at + SLOT]:
+                cells[at + GRANTED] = result.granted
+                cells[at + OTHERS] = max(0, result.slot_total - result.granted)
+
+    def sweep(self) -> None:
+        """Look at some rows: give back what lies idle, forget what is over."""
+        cells = self._journal.cells
+        now = self._places.now_ms()
+        count = self._journal.count
+        for _ in range(min(_SWEPT_AT_ONCE, count)):
+            self._swept = (self._swept + 1) % count
+            at = self._journal.at(self._swept)
+            if not at or at in self.asked:
+                continue
+            firm = cells[at + USED] + cells[at + HELD]
+            idle = cells[at + SEEN] == firm + 1
+            cells[at + SEEN] = firm + 1
+            end = cells[at + END]
+            over = end < now if end else idle and not firm and not cells[at + GRANTED]
+            if over and not cells[at + HELD] and at not in self.dirty:
+                self._forget(at)
+            elif idle:
+                self.return_spare(at)
+        moment = monotonic()
+        for at in [at for at, until in self._pressed.items() if until < moment]:
+            del self._pressed[at]
+
+    def _forget(self, at: int) -> None:
+        self._journal.drop(at)
+        self.watched.pop(at, None)
+        self.known.pop(at, None)
+        self.fleet.pop(at, None)
+        self._pressed.pop(at, None)
