@@ -116,12 +116,12 @@ def _call_all(folder: Path, call: Call, consumers: int, redis: RedisServer | Non
     bearers.write_text("".join(f"{worlds.api_key(number)}\n" for number in range(consumers)))
     headers = {name: value for name, value in call.headers.items() if name != "authorization"}
     many = replace(call, headers=headers, bearers=bearers)
-    wanted, called = consumers * QUOTAS, 0
+    wanted, called, errors = consumers * QUOTAS, 0, 0
     for _ in range(_MOST_ROUNDS):
         load = run_wrk(many, connections=CONNECTIONS, seconds=_ROUND_SECONDS)
-        called += load.requests
+        called, errors = called + load.requests, errors + load.errors
         counters = asyncio.run(_counters(redis)) if redis is not None else min(called, consumers) * QUOTAS
-        _say(f"{counters:,} counters after {called:,} calls, {load.errors} errors")
+        _say(f"{counters:,} counters after {called:,} calls, {errors} errors")
         if counters >= wanted:
             break
         if load.requests < consumers:
