@@ -20,6 +20,7 @@ from dataplane.raw_http import RawAnswer, admin, chat, connect, exchange, read_c
 from dataplane.upstream import Asked, Script, answer, chunk, completion, delta, event, events_head, upstream
 from dataplane.waiting import until
 from tidegate_dataplane.plane import DataPlane
+from tidegate_dataplane.pressure.turns import Turns
 from tidegate_dataplane.settings import Pressure
 from tidegate_dataplane.snapshot.bundle import Bundle
 from tidegate_dataplane.snapshot.entries import (
@@ -364,6 +365,33 @@ async def test_a_burst_beyond_a_turn_is_served_whole_and_known() -> None:
         assert pressure["heldBack"] > 0
         assert (pressure["waitingTurn"], pressure["shed"]) == (0, 0)
         assert "tidegate_turn_held_back_total" in (await admin(plane, "/metrics")).text
+
+
+async def test_who_is_revoked_while_waiting_for_a_turn_does_not_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(turns: Turns, name: str, priority: Priority) -> None:
+        assert (name, priority) == ("team-a/high", Priority.HIGH)
+        waits.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(Turns, "begin", lambda turns: False)
+    monkeypatch.setattr(Turns, "wait", wait)
+    async with running(world(mock_backend("one"))) as plane:
+        call = ask(plane, "high")
+        await waits.wait()
+        await plane.reloader.offer(
+            bundle_of(
+                shard(
+                    backends=[mock_backend("one")],
+                    routes=[route(targets=(target("one"),))],
+                    consumers=[replace(caller("high", Priority.HIGH), suspended=True)],
+                ),
+                revision=2,
+            )
+        )
+        go_on.set()
+        assert (await call).status in {401, 403}
 
 
 async def test_clients_of_openai_read_the_refusal_and_come_again() -> None:
