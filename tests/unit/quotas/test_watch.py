@@ -189,3 +189,19 @@ async def test_it_hears_of_alerts_of_a_real_data_plane_at_once() -> None:
             assert loop.time() - began < 1.5, f"alert {number} waited for the end of a poll"
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_only_an_operator_that_leads_asks_and_one_that_takes_over_hears_what_there_was() -> None:
+    rule = AlertRule("team-a/monthly Tokens", "team-a/monthly", "Tokens per Month", "Tokens", (80,))
+    async with running(bundle_of(shard())) as plane:
+        bench = Bench(urls=[f"http://{plane.admin_address}"], leads=False)
+        plane.alerts.note(rule, "team-a", 0, 2e9, 800, 1000)
+        task = asyncio.create_task(bench.watch.run())
+        await asyncio.sleep(0.8)
+        assert (bench.seen.thresholds, bench.watch.of(KEY, bench.quotas[0])) == ([], None)
+        bench.leads = True
+        await until(lambda: bench.seen.thresholds == [(KEY, 80)])
+        bench.leads = False
+        await until(lambda: bench.watch.of(KEY, bench.quotas[0]) is None)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
