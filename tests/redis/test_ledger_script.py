@@ -219,6 +219,14 @@ class TestWindow:
         assert one(plane, line(DAILY, now + 3 * DAILY.width, need=1)).status == Status.BOUNDS_UNKNOWN
         assert one(plane, line(DAILY, now, keep=40)).total == 40
 
+    def test_figures_of_a_window_that_has_not_begun_are_not_taken_and_that_is_said(
+        self, script: ScriptServer, new_plane: NewPlane
+    ) -> None:
+        plane, now = new_plane("a"), script.now_ms
+        for counter in (DAILY, SLIDING):
+            ahead = one(plane, line(counter, now, slot=counter.slot(now + counter.width), used=9, firm=9, keep=9))
+            assert (ahead.status, ahead.total) == (Status.BOUNDS_UNKNOWN, 0)
+
     def test_a_key_goes_soon_after_its_window(self, script: ScriptServer, new_plane: NewPlane) -> None:
         plane, now = new_plane("a"), script.now_ms
         one(plane, line(DAILY, now, need=40))

@@ -9,7 +9,8 @@ ours. An ACL user of the store needs no more than
         +zadd +zcount +zrangebyscore +zrevrange +zremrangebyscore
 
 (+info where subcommands are not known to the server, +select only with a database other than 0), and for the sentinels,
-which are asked without a login, nothing. The server must keep what it has: `maxmemory-policy noeviction`.
+which are asked without a login, nothing. The server must keep what it has: `maxmemory-policy noeviction`. A master that
+sentinels or a cluster may replace must stop when it is alone, or two would grant: `min-replicas-to-write 1`.
 """
 
 import ssl

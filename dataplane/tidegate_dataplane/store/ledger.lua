@@ -362,6 +362,8 @@ local function report(counter, slot, used, firm, keep)
     counter.used = counter.used + used - had_used
   elseif counter.kind == SLIDING and slot < counter.cur and slot >= counter.cur - counter.b then
     report_old(counter, slot, used, firm, keep)
+  elseif slot > counter.cur then
+    counter.ahead = true
   end
 end
 
@@ -531,7 +533,7 @@ local function decide(lines)
       end
       if status[i] ~= OK then refused = true end
     else
-      status[i], gave[i], wait[i] = OK, 0, 0
+      status[i], gave[i], wait[i] = counter.ahead and BOUNDS_UNKNOWN or OK, 0, 0
     end
   end
   if refused then

@@ -61,7 +61,9 @@ class Status(IntEnum):
     REFUSED = 1  # does not fit now; `retry_ms` says when it may
     NOT_TRIED = 2  # would do, but another line of its decision does not: nothing was granted here
     REBUILDING = 3  # the store lost something and waits for all planes to declare; `retry_ms` says how long at most
-    BOUNDS_UNKNOWN = 4  # the store's time is before `a` or beyond `c`: work the bounds out for `Answer.server_ms`
+    # The store's time is before `a` or beyond `c`: work the bounds out for `Answer.server_ms`. Or the figures are of a
+    # slot that has not begun by the store's time: they were not taken, report them again.
+    BOUNDS_UNKNOWN = 4
 
 
 class Line(Struct, array_like=True, gc=False):
