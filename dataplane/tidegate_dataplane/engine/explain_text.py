@@ -8,8 +8,8 @@ from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.limits import Limit
 
 Places = Callable[[str, str], str]
-"""From an object (`AIPolicy team-a/chat`) and a rule or section of it to where it stands (`policies.yaml:12`); "" when
-that is not known."""
+"""From an object (`AIPolicy team-a/chat`) and a rule, section or field (`spec.limits[1]`) of it to where it stands
+(`policies.yaml:12`); "" when that is not known."""
 
 MAX_LINE: Final = 512
 _WORDS: Final = {
@@ -109,7 +109,7 @@ def _steps(steps: Sequence[Step], find: Places) -> Iterator[str]:
 
 
 def _limit(limit: Limit, find: Places) -> str:
-    return f"{limit}{_at(find(limit.object, limit.name))}"
+    return f"{limit}{_at(find(limit.object, limit.field or limit.name))}"
 
 
 def _titled(title: str, lines: Iterable[str]) -> list[str]:

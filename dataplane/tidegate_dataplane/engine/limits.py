@@ -8,6 +8,7 @@ from tidegate_dataplane.engine.admit import backend_demands
 from tidegate_dataplane.engine.decision import Decision
 from tidegate_dataplane.engine.denials import shown
 from tidegate_dataplane.ledger.demand import Demand, Window
+from tidegate_dataplane.runtime.objects import Route
 from tidegate_dataplane.snapshot.entries import Accuracy, OnExceed, Unit
 
 _BEYOND: Final = {
@@ -23,7 +24,7 @@ class Limit(Struct, frozen=True, rename="camel"):
     `amount` is what holds in this cluster, for this caller, at this time: after share, tier and grants; micro-dollars
     of Cost, milliseconds of ComputeSeconds. `per_second` is of rate limits, `window` ("" for Concurrent) and
     `on_exceed` of quotas, `failure_mode` of those that are counted in the shared store. `scope` says whose counter it
-    is.
+    is. `field` is where a quota says it, such as `spec.limits[1]`; "" of rate limits, which have names.
     """
 
     object: str
@@ -38,6 +39,7 @@ class Limit(Struct, frozen=True, rename="camel"):
     failure_mode: str
     on_exceed: str
     queue_seconds: float
+    field: str
 
     def __str__(self) -> str:
         """E.g. `Quota team-a/money Cost of team-a/search: $50 per Month in Europe/Berlin [Leased; Closed without the
@@ -65,11 +67,18 @@ class Limit(Struct, frozen=True, rename="camel"):
 
 def limits_of(decision: Decision, now: float) -> tuple[Limit, ...]:
     """Those of the call itself, and those of each backend that it may go to."""
-    return tuple(limit_of(demand) for demand in (*decision.demands, *_of_backends(decision, now)))
+    fields = _fields(decision.route) if decision.route is not None else {}
+    found = (*decision.demands, *_of_backends(decision, now))
+    return tuple(_limit(demand, fields.get(id(demand.terms), "")) for demand in found)
 
 
-def limit_of(demand: Demand) -> Limit:
-    """One of them."""
+def _fields(route: Route) -> dict[int, str]:
+    """Where quotas say their limits, by the identity of their terms: two limits of a quota may have all else alike."""
+    quotas = (*route.quotas, *route.per_call, *route.per_backend)
+    return {id(limit.terms): f"spec.limits[{at}]" for quota in quotas for at, limit in enumerate(quota.limits)}
+
+
+def _limit(demand: Demand, field: str) -> Limit:
     terms = demand.terms
     shared = terms.accuracy is not Accuracy.LOCAL
     return Limit(
@@ -85,6 +94,7 @@ def limit_of(demand: Demand) -> Limit:
         failure_mode=terms.failure if shared else "",
         on_exceed="" if terms.rate else terms.on_exceed,
         queue_seconds=terms.queue,
+        field=field,
     )
 
 

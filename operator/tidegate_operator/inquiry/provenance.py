@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tidegate_operator.field_path import FieldPath
+from tidegate_operator.field_path import FieldPath, field_path
 from tidegate_operator.manifests import Manifest
 
 # What a rule may be called by, in the order of preference: the name of a list's item, a quota's unit, a target's kind.
@@ -51,7 +51,9 @@ class Provenance:
         manifest = self._manifests.get(object)
         if manifest is None:
             return None
-        path = _path_of(manifest.raw.get("spec"), rule) if rule else None
+        path = field_path(rule) if rule.startswith("spec.") else None
+        if path is None and rule:
+            path = _path_of(manifest.raw.get("spec"), rule)
         return Place(manifest.file, manifest.line_of(("kind",) if path is None else path))
 
 

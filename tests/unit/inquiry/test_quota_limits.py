@@ -32,6 +32,7 @@ spec:
   limits:
   - {unit: Cost, amount: "50.50", window: {calendar: Month, timeZone: Europe/Berlin}, onExceed: Fallback}
   - {unit: ComputeSeconds, amount: "1.5", window: {sliding: 36h}}
+  - {unit: Cost, amount: "60", window: {calendar: Month, timeZone: Europe/Berlin}}
 ---
 apiVersion: tidegate.dev/v1alpha1
 kind: Quota
@@ -76,17 +77,19 @@ def test_explain_says_what_holds_here_and_now(folder: str) -> None:
         f"[Leased; Local without the store; then the fallback targets]  ({place}:23)",
         f"Quota default/money ComputeSeconds of default/search: 0.9 s in 36h "
         f"[Leased; Local without the store]  ({place}:24)",
-        f"Quota default/whole Concurrent of default/mock: 3 at once [then waits up to 1.5 s]  ({place}:33)",
+        f"Quota default/money Cost of default/search: $42 per Month in Europe/Berlin "
+        f"[Leased; Local without the store]  ({place}:25)",
+        f"Quota default/whole Concurrent of default/mock: 3 at once [then waits up to 1.5 s]  ({place}:34)",
         f"Quota default/whole Tokens of default/mock: 100 per Day in UTC "
-        f"[only alerts; counted, never refuses]  ({place}:34)",
+        f"[only alerts; counted, never refuses]  ({place}:35)",
     ]
     assert "AIBackend default/spare model '(as asked)' priority 0 weight 1 fallback" in output
 
 
 def test_a_grant_that_is_over_and_another_cluster(folder: str) -> None:
     _, output = run("explain", folder, *ASKED, "--at", "2026-07-02T12:00:00Z", "--output", "json")
-    found = {(one["object"], one["name"]): one for one in json.loads(output)["limits"]}
-    assert found["Quota default/money", "Cost"] == {
+    found = {(one["object"], one["field"]): one for one in json.loads(output)["limits"]}
+    assert found["Quota default/money", "spec.limits[0]"] == {
         "object": "Quota default/money",
         "name": "Cost",
         "unit": "Cost",
@@ -99,6 +102,7 @@ def test_a_grant_that_is_over_and_another_cluster(folder: str) -> None:
         "failureMode": "Local",
         "onExceed": "Fallback",
         "queueSeconds": 0.0,
+        "field": "spec.limits[0]",
     }
     elsewhere = (*ASKED[:-1], "name=azure")
     _, output = run("explain", folder, *elsewhere, "--at", NOON)
