@@ -44,7 +44,7 @@ from tidegate_dataplane.proxy.relay import Relay
 from tidegate_dataplane.proxy.reserving import Held, Refused, Reserver
 from tidegate_dataplane.proxy.room import Room, Share
 from tidegate_dataplane.proxy.shedding import OVERLOADED, Shedding
-from tidegate_dataplane.proxy.usage import estimate_input, reserve_output
+from tidegate_dataplane.proxy.usage import reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import ANONYMOUS, NOBODY, Identity
@@ -242,10 +242,10 @@ class Traffic:
         if self._audit_gate.closed:
             raise audit_unavailable()
         held = await self._reserve(exchange, runtime, decision, call)
-        if decision.grant:
-            self._behaviour.use(decision.grant, exchange.arrived)
-        exchange.decided_seconds = perf_counter() - started
         try:
+            if decision.grant:
+                self._behaviour.use(decision.grant, exchange.arrived)
+            exchange.decided_seconds = perf_counter() - started
             await self._forward(exchange, prompt, operation, decision, held, call.prompt_tokens)
         except (CallerGone, asyncio.CancelledError):
             exchange.gone()
@@ -337,7 +337,7 @@ def _call(exchange: Exchange, prompt: Prompt, base: str, operation: Operation, b
         proxy_headers=exchange.proxy_headers,
         body=body,
         body_bytes=prompt.body_bytes,
-        prompt_tokens=estimate_input(prompt.prompt_bytes),
+        prompt_tokens=prompt.prompt_tokens,
         max_output_tokens=reserve_output(operation, prompt.max_output, prompt.choices),
         images=prompt.choices if operation is Operation.IMAGE else 0,
     )

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tidegate_dataplane.errors import Failure, body_too_large, overloaded
 from tidegate_dataplane.proxy.room import Share
+from tidegate_dataplane.proxy.usage import bound_input
 from tidegate_dataplane.snapshot.entries import Operation
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -43,6 +44,10 @@ _decode_string = msgspec.json.Decoder(str).decode
 _decode_flag = msgspec.json.Decoder(bool | None).decode
 _decode_integer = msgspec.json.Decoder(int | None).decode
 _decode_object = msgspec.json.Decoder(Fields | None).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+# A provider may read anything that is longer; of these it is known that no model does.
+_SHORT = 64
+_UNREAD = frozenset({"metadata", "logit_bias", "user", "safety_identifier", "prompt_cache_key", "stream_options"})
 
 
 class CallerGone(Exception):
@@ -50,13 +55,15 @@ class CallerGone(Exception):
 
 
 class Prompt(Struct, gc=False):
-    """A request's body, read. `max_output` is None when the caller sets no limit; sizes in bytes."""
+    """A request's body, read. `max_output` is None when the caller sets no limit; sizes in bytes. `prompt_tokens` is
+    what to reserve for all that a model may read, `choices` how many answers it writes."""
 
     fields: Fields
     model: str
     streamed: bool
     wants_usage: bool
     prompt_bytes: int
+    prompt_tokens: int
     body_bytes: int
     max_output: int | None
     choices: int
@@ -103,15 +110,18 @@ async def _read_rest(receive: Receive, first: bytes, limit: int, share: Share | 
 def read_prompt(body: bytes, operation: Operation) -> Prompt:
     """Read the JSON of an inference request. Raises Failure (400) that names the field."""
     fields = _read_fields(body)
+    if "background" in fields:
+        _refuse_background(fields)
     return Prompt(
         fields=fields,
         model=_read_model(fields),
         streamed="stream" in fields and _read(fields, "stream", _decode_flag, "true or false") is True,
         wants_usage="stream_options" in fields and _wants_usage(fields),
         prompt_bytes=_field_bytes(fields, operation),
+        prompt_tokens=_prompt_tokens(fields, operation),
         body_bytes=len(body),
         max_output=_max_output(fields, operation),
-        choices=(_bounded(fields, "n", 1, _MAX_CHOICES) or 1) if "n" in fields else 1,
+        choices=_choices(fields, operation),
     )
 
 
@@ -157,6 +167,33 @@ def _field_bytes(fields: Fields, operation: Operation) -> int:
     return len(text)
 
 
+def _prompt_tokens(fields: Fields, operation: Operation) -> int:
+    name = _PROMPT[operation][0]
+    tokens = 0
+    for key, raw in fields.items():
+        if key == name or (len(memoryview(raw)) > _SHORT and key not in _UNREAD):
+            tokens += bound_input(bytes(raw))
+    return max(1, tokens)
+
+
+def _choices(fields: Fields, operation: Operation) -> int:
+    """How many answers are written, including those that only compete to be the one that is sent."""
+    choices = (_bounded(fields, "n", 1, _MAX_CHOICES) or 1) if "n" in fields else 1
+    if "best_of" in fields:
+        choices = max(choices, _bounded(fields, "best_of", 0, _MAX_CHOICES) or 1)
+    if operation is Operation.COMPLETION and memoryview(fields["prompt"])[0:1] == _ARRAY:
+        prompts = _decode_list(fields["prompt"])
+        if prompts and memoryview(prompts[0])[0] in _STRING + _ARRAY:
+            choices *= len(prompts)  # each of them is answered
+    return choices
+
+
+def _refuse_background(fields: Fields) -> None:
+    if _read(fields, "background", _decode_flag, "true or false") is True:
+        message = "background is not offered here, for nobody would see what the call uses: leave it out."
+        raise Failure(400, "unsupported_parameter", message, param="background")
+
+
 def _wants_usage(fields: Fields) -> bool:
     options = _read(fields, "stream_options", _decode_object, "an object")
     return isinstance(options, dict) and _read(options, "include_usage", _decode_flag, "true or false") is True
@@ -167,7 +204,8 @@ def _max_output(fields: Fields, operation: Operation) -> int | None:
     for name in _OUTPUT_LIMITS.get(operation, ()):
         if name in fields:
             value = _bounded(fields, name, 0, _MAX_TOKENS)
-            allowed = value if allowed is None else allowed
+            if value is not None:
+                allowed = max(value, allowed or 0)  # which of two a provider heeds is not known
     return allowed
 
 
