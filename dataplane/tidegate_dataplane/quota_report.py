@@ -79,6 +79,8 @@ class QuotaReport:
         self._alerts = alerts
         self._store = store
         self._since = int(time.time())
+        # One for all answers: else the same moment would be another second now and then.
+        self._epoch = time.time() - time.monotonic()
         self._limits: tuple[LimitReport, ...] = ()
         self._next = 0.0
         self._reading: asyncio.Task[None] | None = None
@@ -91,7 +93,7 @@ class QuotaReport:
     @property
     def store(self) -> StoreReport | None:
         """How the shared store fares."""
-        return store_report(self._store())
+        return store_report(self._store(), self._epoch)
 
     def alerts(self, count: int) -> tuple[AlertRow, ...]:
         """The latest, the newest first."""
@@ -170,12 +172,12 @@ def read_question(query: QueryParams) -> Question:
     return Question(top, query.get("quota", "")[:600], after, seconds)
 
 
-def store_report(state: StoreState | None) -> StoreReport | None:
-    """What is told of the store; None without one."""
+def store_report(state: StoreState | None, epoch: float) -> StoreReport | None:
+    """What is told of the store; None without one. `epoch`: seconds since the epoch at 0 of the monotonic clock."""
     if state is None:
         return None
-    since = time.time() - (time.monotonic() - state.since)
-    return StoreReport(connected=state.connected, reason=state.reason.value, since=int(since), owners=state.owners)
+    since = int(epoch + state.since)
+    return StoreReport(connected=state.connected, reason=state.reason.value, since=since, owners=state.owners)
 
 
 def alert_row(noted: Noted) -> AlertRow:
