@@ -152,7 +152,7 @@ def test_a_threshold_is_one_event_one_webhook_and_a_new_status(
 
     _use(system, namespace, 5)
     took = wait_until(lambda: len(_events(system, namespace)) == 1, what="the Event", deadline=5.0)
-    assert took < 3
+    assert took < 2
     (event,) = _events(system, namespace)
     assert (event["type"], event["reason"]) == ("Warning", "QuotaThresholdCrossed")
     assert event["message"].startswith(f"50 % of Requests per Year used by {namespace}/caller: 5 of 10, until ")
