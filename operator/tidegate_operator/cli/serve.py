@@ -58,11 +58,12 @@ def serve(
             store=_store(store),
             journal=journal,
         )
-    except ValueError as error:
+        plane = DataPlane(settings)
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     facts = Facts(platform_namespace=platform_namespace, cluster=read_facts(cluster_fact))
     operator = EmbeddedOperator(Folder((directory,)), facts)
-    uvloop.run(_Serve(operator, DataPlane(settings), ServeView(Console())).run(directory if watch else None))
+    uvloop.run(_Serve(operator, plane, ServeView(Console())).run(directory if watch else None))
 
 
 def _store(url: str) -> StoreSettings | None:
