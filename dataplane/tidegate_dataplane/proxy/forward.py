@@ -120,8 +120,11 @@ class Forwarder:
         refused: Shed | None = None
         for target, gate in zip(asked, gates, strict=True):
             if not gate.take(holder):
+                left = deadline - perf_counter()
+                if left <= 0:
+                    continue
                 try:
-                    await gate.wait(holder, priority, deadline - perf_counter())
+                    await gate.wait(holder, priority, left)
                 except Shed as shed:
                     refused = refused or shed
                     continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from random import Random
 
 import pytest
 
@@ -207,3 +208,43 @@ async def test_what_was_learnt_survives_a_reload_with_other_bounds() -> None:
     assert at.limit == 18
     at.configure(ConcurrencyEntry(ConcurrencyMode.ADAPTIVE, max=10, min=1, initial=5))
     assert at.limit == 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_place_is_lost_or_made_up_however_callers_come_and_go(seed: int) -> None:
+    random = Random(seed)
+    at = gate(4, queue=10, wait=0.02)
+    limits = [4]
+    ended = Counter[str]()
+
+    async def call(number: int) -> None:
+        consumer = f"c{number % 5}"
+        priority = random.choice(list(Priority))
+        if not at.take(consumer):
+            try:
+                await at.wait(consumer, priority, 60)
+            except Shed as shed:
+                ended[shed.reason] += 1
+                return
+        assert at.running <= max(limits)
+        try:
+            await asyncio.sleep(random.choice([0, 0, 0.001, 0.003]))
+        finally:
+            at.give_back(consumer)
+        ended["served"] += 1
+
+    tasks = []
+    for number in range(600):
+        tasks.append(asyncio.create_task(call(number)))
+        if random.random() < 0.3:
+            random.choice(tasks).cancel()
+        if random.random() < 0.05:
+            limits.append(random.randint(1, 8))
+            at.configure(fixed(limits[-1]))
+        if random.random() < 0.5:
+            await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (at.running, at.waiting) == (0, 0)
+    assert ended["served"] > 0
+    assert ended[ShedReason.FULL] > 0
+    assert at.take("last")
