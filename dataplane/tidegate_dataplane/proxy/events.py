@@ -10,7 +10,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from tidegate_dataplane.counting.output import Delivered
-from tidegate_dataplane.proxy.usage import BYTES_PER_TOKEN, Report, read_event
+from tidegate_dataplane.proxy.reports import Report, read_event
+from tidegate_dataplane.proxy.usage import BYTES_PER_TOKEN
 
 # An event beyond this is not held back until it is whole: the stream ends with an error instead.
 MAX_EVENT_BYTES = 8 * 1024 * 1024

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.events import MAX_EVENT_BYTES, EventRelay, EventTooLarge
-from tidegate_dataplane.proxy.usage import Report
+from tidegate_dataplane.proxy.reports import Report
 
 
 def data(value: object) -> bytes:

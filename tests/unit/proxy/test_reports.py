@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate_dataplane.pricing.usage import Usage
-from tidegate_dataplane.proxy.usage import MAX_TOKENS, REPORTED, Report, count_pictures, read_event, read_usage
+from tidegate_dataplane.proxy import reports
+from tidegate_dataplane.proxy.reports import MAX_TOKENS, Report, count_pictures, read_event, read_usage
+from tidegate_dataplane.proxy.usage import REPORTED
 
 
 def read(usage: Any) -> Report | None:
@@ -94,9 +96,9 @@ def test_what_is_no_answer_reports_nothing(body: bytes) -> None:
 
 
 NUMBER = st.integers(-5, 2000) | st.floats(allow_nan=False) | st.text(max_size=3) | st.none() | st.booleans()
-PARTS = st.dictionaries(
-    st.sampled_from(["cached_tokens", "audio_tokens", "reasoning_tokens", "image_tokens", "cache_write_tokens"]), NUMBER
-)
+SMALL = st.integers(-1, 30)
+PART_NAMES = ["cached_tokens", "audio_tokens", "reasoning_tokens", "image_tokens", "cache_write_tokens"]
+PARTS = st.dictionaries(st.sampled_from(PART_NAMES), NUMBER)
 NAMES = ["prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"]
 DETAILS = ["prompt_tokens_details", "completion_tokens_details", "input_tokens_details", "output_tokens_details"]
 
@@ -113,3 +115,16 @@ def test_no_part_is_ever_more_than_its_whole(numbers: dict[str, Any], details: d
     assert 0 <= usage.cached + usage.cache_write <= usage.input <= MAX_TOKENS
     assert max(usage.input_audio, usage.input_image) <= usage.input
     assert max(usage.reasoning, usage.output_audio, usage.output_image) <= usage.output <= MAX_TOKENS
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.none() | SMALL),
+    st.dictionaries(st.sampled_from(DETAILS), st.none() | st.dictionaries(st.sampled_from(PART_NAMES), SMALL)),
+    st.none() | st.sampled_from(["default", "flex", "x" * 65]),
+)
+def test_the_quick_reader_says_what_the_careful_one_says(
+    numbers: dict[str, Any], details: dict[str, Any], service: str | None
+) -> None:
+    usage = {**numbers, **details}
+    found = read_usage(json.dumps({"usage": usage, "service_tier": service}).encode())
+    assert found == reports._careful(usage, service)
