@@ -8,7 +8,6 @@ import asyncio
 import logging
 import random
 import secrets
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import blake2b, sha1
@@ -19,15 +18,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 from redis.asyncio.connection import Connection
 from redis.exceptions import (
-    AuthenticationError,
     MovedError,
-    NoPermissionError,
     NoScriptError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
 )
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tidegate_dataplane.store import encoding
 from tidegate_dataplane.store.breaker import Breaker
@@ -46,6 +41,7 @@ from tidegate_dataplane.store.protocol import (
     StoreState,
     StoreUnavailable,
 )
+from tidegate_dataplane.store.reasons import reason_of
 from tidegate_dataplane.store.settings import StoreSettings
 
 _T = TypeVar("_T")
@@ -59,12 +55,6 @@ DECLARE_ROWS: Final = 256
 # A cluster that sends a client on more often than this does not know itself.
 _REDIRECTS: Final = 3
 _LEDGER: Final = files(__package__).joinpath("ledger.lua").read_bytes()
-_CAUSES: Final = (
-    (ssl.SSLError, Reason.TLS),
-    (ConnectionRefusedError, Reason.REFUSED),
-    (FileNotFoundError | PermissionError | IsADirectoryError | UnicodeError, Reason.FILE),
-)
-_DENIED: Final = ("The user executing the script can't", "ACL failure in script")
 _CLAIM: Final = b"""
 local has = redis.call('GET', KEYS[1])
 if has and has ~= ARGV[1] then return 0 end
@@ -315,19 +305,27 @@ class RedisStore:
 
     async def _keep(self) -> None:
         while True:
-            if self._breaker.open:
-                await asyncio.sleep(self._breaker.delay(self._chance()))
-                await self._probe()
-                continue
-            self._lost.clear()
-            idle = self._sent_at + BEAT_SECONDS - self._clock()
-            if idle > 0:
-                try:
-                    await asyncio.wait_for(self._lost.wait(), idle)
-                except TimeoutError:
-                    pass
-            elif not self._breaker.open:
-                await self._beat()
+            try:
+                await self._keep_once()
+            except Exception:
+                logger.exception("looking after the shared store failed, and goes on")
+                await self._failed(Reason.ERROR)
+                await asyncio.sleep(BEAT_SECONDS)
+
+    async def _keep_once(self) -> None:
+        if self._breaker.open:
+            await asyncio.sleep(self._breaker.delay(self._chance()))
+            await self._probe()
+            return
+        self._lost.clear()
+        idle = self._sent_at + BEAT_SECONDS - self._clock()
+        if idle <= 0:
+            await self._beat()
+            return
+        try:
+            await asyncio.wait_for(self._lost.wait(), idle)
+        except TimeoutError:
+            pass
 
     async def _probe(self) -> None:
         for _ in range(_REDIRECTS + 1):
@@ -357,18 +355,3 @@ class RedisStore:
         except StoreUnavailable:
             return False
         return True
-
-
-def reason_of(error: Exception) -> Reason:
-    """What to tell of an error; its own words may hold addresses and user names, so they are not told."""
-    if isinstance(error, TimeoutError | RedisTimeoutError):
-        return Reason.TIMEOUT
-    if isinstance(error, AuthenticationError | NoPermissionError):
-        return Reason.DENIED
-    if isinstance(error, ReadOnlyError) or "NOREPLICAS" in str(error):
-        return Reason.READ_ONLY
-    if isinstance(error, ResponseError):
-        # What a script's user may not do is an error of the script, not a NoPermissionError.
-        return Reason.DENIED if any(words in str(error) for words in _DENIED) else Reason.ERROR
-    causes = (error, error.__cause__, error.__context__)
-    return next((reason for kind, reason in _CAUSES if any(isinstance(each, kind) for each in causes)), Reason.LOST)
