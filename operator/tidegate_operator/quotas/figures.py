@@ -66,18 +66,17 @@ def quota_figures(entry: QuotaEntry, told: Told) -> QuotaFigures:
         counters=max((limit.counters for limit in told.limits), default=0),
         top=tuple(rows[:TOP]) or ((_untouched(entry.limits[0], entry.share),) if told.heard else ()),
         overrun_bound=overrun_bound(entry, told.data_planes),
-        store=store_state(entry, told),
+        store="NotUsed" if entry.accuracy is Accuracy.LOCAL else store_state(told.stores, told.heard),
     )
 
 
-def store_state(entry: QuotaEntry, told: Told) -> str:
-    """Whether the data planes reach the store; those that have only just started do not count."""
-    if entry.accuracy is Accuracy.LOCAL:
-        return "NotUsed"
-    without = told.heard - len(told.stores)
+def store_state(stores: Iterable[StorePage], heard: int) -> str:
+    """Whether so many data planes reach the shared store; those that have only just started do not count."""
+    told = list(stores)
+    without = heard - len(told)
     if without:
-        return f"Missing: {without}/{told.heard} data planes were started without --store, so failureMode holds there"
-    known = [store for store in told.stores if store.reason != "starting"]
+        return f"Missing: {without}/{heard} data planes were started without --store, so failureMode holds there"
+    known = [store for store in told if store.reason != "starting"]
     lost = [store for store in known if not store.connected]
     if lost:
         reasons = ", ".join(sorted({store.reason or "unknown" for store in lost}))

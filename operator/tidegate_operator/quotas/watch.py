@@ -7,14 +7,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
+from math import inf
 
 import aiohttp
 import msgspec
 
 from tidegate_dataplane.snapshot.entries import Accuracy, QuotaEntry
 from tidegate_operator.quotas.events import QuotaEvents
-from tidegate_operator.quotas.figures import ASKED, CONNECTED, UNAVAILABLE, QuotaFigures, Told, quota_figures
-from tidegate_operator.quotas.pages import LimitPage, Page
+from tidegate_operator.quotas.figures import (
+    ASKED,
+    CONNECTED,
+    UNAVAILABLE,
+    QuotaFigures,
+    Told,
+    quota_figures,
+    store_state,
+)
+from tidegate_operator.quotas.pages import LimitPage, Page, StorePage
 from tidegate_operator.world import Kind, ObjectKey
 
 _log = logging.getLogger(__name__)
@@ -27,6 +36,8 @@ MIN_INTERVAL = 0.2
 # Statuses are news for people: each quota's at most so often unless a threshold was crossed, and so many a second.
 STATUS_SECONDS = 30.0
 STATUSES_PER_TICK = 5
+# To find out whether there is something to tell takes a fifth of a millisecond.
+MADE_PER_TICK = 100
 # How long an operator that has just begun to lead waits for the first answers.
 FIRST_ANSWERS_SECONDS = 3.0
 _SLICE = 200
@@ -34,25 +45,18 @@ _TIMEOUT = aiohttp.ClientTimeout(total=POLL_SECONDS + 15, sock_connect=2)
 
 
 class _Given:
-    """What was last made of what is known of a quota, and what its status was last given."""
+    """What the status of a quota was last given, and when; None: nothing yet."""
 
-    __slots__ = ("at", "entry", "figures", "made", "told", "urgent")
+    __slots__ = ("at", "entry", "figures")
 
-    def __init__(self, entry: QuotaEntry, told: Told, made: QuotaFigures) -> None:
+    def __init__(self, entry: QuotaEntry) -> None:
         self.entry = entry
-        self.told = told
-        self.made = made
         self.figures: QuotaFigures | None = None
-        self.at = 0.0
-        self.urgent = True
+        self.at = -inf
 
-    def shown(self) -> bool:
-        """Whether its status was given what there is, or something that looks like it."""
-        return self.figures is not None and self.made.looks_like(self.figures)
-
-    def give(self, now: float) -> QuotaFigures:
-        self.figures, self.at, self.urgent = self.made, now, False
-        return self.made
+    def give(self, figures: QuotaFigures, now: float) -> QuotaFigures:
+        self.figures, self.at = figures, now
+        return figures
 
 
 class QuotaWatch:
@@ -70,8 +74,7 @@ class QuotaWatch:
         status_seconds: float = STATUS_SECONDS,
     ) -> None:
         """`urls` are the data planes' admin ports, `quotas` those in force; `leading` once this operator leads and has
-        published. `on_change` is called when something is to
-        be told of one."""
+        published. `on_change` is called when something is to be told of one."""
         self._urls = urls
         self._leading = leading
         self._quotas = quotas
@@ -83,11 +86,13 @@ class QuotaWatch:
         self._by_quota: dict[str, dict[str, list[LimitPage]]] = {}
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._given: dict[ObjectKey, _Given] = {}
+        # Quotas that there may be something to tell of, and those of which it is to be told at once.
         self._waiting: dict[ObjectKey, None] = {}
+        self._urgent: dict[ObjectKey, None] = {}
         # Quotas of which something new was said; None for all of them.
         self._news: set[str] | None = None
         self._counted = 0
-        self._stores: dict[ObjectKey, str] = {}
+        self._store = CONNECTED
         self._since = clock()
         self._heard: set[str] = set()
 
@@ -97,10 +102,9 @@ class QuotaWatch:
             return None
         given = self._given.get(key)
         if given is None or given.entry != entry:
-            told = self._told(entry)
-            given = self._given[key] = _Given(entry, told, quota_figures(entry, told))
+            given = self._given[key] = _Given(entry)
         # The status of a quota that nothing was told of yet is about to be written for some other reason.
-        return given.figures or given.give(self._clock())
+        return given.figures or given.give(self._make(entry), self._clock())
 
     def take(self, url: str, page: Page) -> None:
         """What a data plane says."""
@@ -119,8 +123,7 @@ class QuotaWatch:
         for noted in page.alerts:
             namespace, _, name = noted.alert.quota.partition("/")
             key = ObjectKey(Kind.QUOTA, namespace, name)
-            if (given := self._given.get(key)) is not None:
-                given.urgent = True
+            self._urgent[key] = None
             self._events.threshold(key, noted.alert)
 
     def forget(self, url: str) -> None:
@@ -151,33 +154,41 @@ class QuotaWatch:
         news, self._news = self._news, set()
         if self._counted != len(self._urls()):
             news, self._counted = None, len(self._urls())
+        quotas = list(self._quotas())
+        self._watch_store(quotas)
         seen: set[ObjectKey] = set()
-        for number, entry in enumerate(list(self._quotas())):
-            source = entry.source
-            key = ObjectKey(Kind.QUOTA, source.namespace, source.name)
+        for number, entry in enumerate(quotas):
+            key = _key(entry)
             seen.add(key)
             given = self._given.get(key)
-            if given is None or news is None or source.key in news or given.entry != entry:
-                self._look(key, entry, given)
+            if given is None or given.entry != entry:
+                self._given[key] = _Given(entry)
+                self._waiting[key] = None
+            elif news is None or entry.source.key in news:
+                self._waiting[key] = None
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
         for gone in self._given.keys() - seen:
             del self._given[gone]
-            self._waiting.pop(gone, None)
-            self._stores.pop(gone, None)
         self._tell_some()
 
     def _tell_some(self) -> None:
-        now, most = self._clock(), STATUSES_PER_TICK
-        for key in list(self._waiting):
-            given = self._given[key]
-            if given.shown():
-                del self._waiting[key]
-                given.urgent = False
-            elif most and (given.urgent or now - given.at >= self._status_seconds):
-                most -= 1
-                del self._waiting[key]
-                given.give(now)
+        now, made, told = self._clock(), 0, 0
+        for key in [*self._urgent, *self._waiting]:
+            given = self._given.get(key)
+            if given is not None and key not in self._urgent and now - given.at < self._status_seconds:
+                continue
+            if made == MADE_PER_TICK or told == STATUSES_PER_TICK:
+                return
+            self._urgent.pop(key, None)
+            self._waiting.pop(key, None)
+            if given is None:
+                continue
+            made += 1
+            figures = self._make(given.entry)
+            if given.figures is None or not figures.looks_like(given.figures):
+                told += 1
+                given.give(figures, now)
                 self._on_change(key)
 
     def _known(self) -> bool:
@@ -190,34 +201,31 @@ class QuotaWatch:
         own = entry.source.key
         return Told(
             limits=tuple(limit for url in sorted(self._by_quota) for limit in self._by_quota[url].get(own, ())),
-            stores=()
-            if entry.accuracy is Accuracy.LOCAL
-            else tuple(page.store for _, page in sorted(self._pages.items()) if page.store is not None),
+            stores=self._told_stores(),
             data_planes=len(self._urls()),
             heard=len(self._pages),
         )
 
-    def _look(self, key: ObjectKey, entry: QuotaEntry, given: _Given | None) -> None:
-        told = self._told(entry)
-        if given is None or given.entry != entry:
-            given = self._given[key] = _Given(entry, told, quota_figures(entry, told))
-        elif given.told != told:
-            given.told, given.made = told, quota_figures(entry, told)
-        self._watch_store(key, given)
-        if not given.shown():
-            self._waiting[key] = None
+    def _make(self, entry: QuotaEntry) -> QuotaFigures:
+        return quota_figures(entry, self._told(entry))
 
-    def _watch_store(self, key: ObjectKey, given: _Given) -> None:
-        state = given.made.store.partition(":")[0]
-        if state not in (CONNECTED, UNAVAILABLE):
+    def _watch_store(self, quotas: list[QuotaEntry]) -> None:
+        """Tell of each change on the quotas that need the store."""
+        stores = self._told_stores()
+        text = store_state(stores, len(self._pages))
+        state = text.partition(":")[0]
+        if state == self._store or state not in (CONNECTED, UNAVAILABLE):
             return
-        former = self._stores.get(key, CONNECTED)
-        self._stores[key] = state
-        if state == former:
-            return
-        given.urgent = True
-        since = min((store.since for store in given.told.stores if not store.connected), default=0)
-        self._events.store(key, lost=state == UNAVAILABLE, detail=given.made.store, since=since)
+        self._store = state
+        since = min((store.since for store in stores if not store.connected), default=0)
+        for entry in quotas:
+            if entry.accuracy is not Accuracy.LOCAL:
+                key = _key(entry)
+                self._urgent[key] = None
+                self._events.store(key, lost=state == UNAVAILABLE, detail=text, since=since)
+
+    def _told_stores(self) -> tuple[StorePage, ...]:
+        return tuple(page.store for _, page in sorted(self._pages.items()) if page.store is not None)
 
     def _adjust(self, session: aiohttp.ClientSession) -> None:
         leading = self._leading()
@@ -226,7 +234,8 @@ class QuotaWatch:
             # Whoever leads meanwhile writes statuses and Events: nothing here is known any more.
             self._given.clear()
             self._waiting.clear()
-            self._stores.clear()
+            self._urgent.clear()
+            self._store = CONNECTED
             self._news = None
             self._heard.clear()
             self._since = self._clock()
@@ -264,3 +273,7 @@ class QuotaWatch:
         async with session.get(f"{url}/-/quotas", params=query) as response:
             response.raise_for_status()
             return msgspec.json.decode(await response.read(), type=Page)
+
+
+def _key(entry: QuotaEntry) -> ObjectKey:
+    return ObjectKey(Kind.QUOTA, entry.source.namespace, entry.source.name)
