@@ -11,6 +11,8 @@ from math import inf
 from time import monotonic, time
 from typing import Final
 
+from msgspec.structs import replace
+
 from tidegate_dataplane.ledger.demand import Demand, Excess
 from tidegate_dataplane.ledger.holding import Holding, Outcome, Wanted
 from tidegate_dataplane.ledger.journal import (
@@ -108,15 +110,14 @@ class Exchanges:
             raise StoreUnavailable(state.reason)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._pending.append(_Decision(wanted, answer))
-        asked = self._rows.asked
-        for each in wanted:
-            asked[each.holding.at] = asked.get(each.holding.at, 0) + 1
+        asked, rows = self._rows.asked, [each.holding.at for each in wanted]
+        for at in rows:
+            asked[at] = asked.get(at, 0) + 1
         self._wake()
         try:
             return await answer
         finally:
-            for each in wanted:
-                at = each.holding.at
+            for at in rows:
                 asked[at] -= 1
                 if not asked[at]:
                     del asked[at]
@@ -142,10 +143,15 @@ class Exchanges:
                 return Status(status)
         if refused is not None:
             return refused
-        if any(
-            each.holding.at and result.slot != each.holding.slot for each, result in zip(wanted, results, strict=True)
-        ):
-            return Status.BOUNDS_UNKNOWN  # a window ended on the way; what it granted is spare in the new one
+        turned = [
+            (each, result.slot)
+            for each, result in zip(wanted, results, strict=True)
+            if each.holding.at and result.slot != each.holding.slot
+        ]
+        if any(each.holding.amount for each, _ in turned):
+            return Status.BOUNDS_UNKNOWN  # a window ended on the way; what is granted is spare in the new one
+        for each, slot in turned:
+            self._move(each, slot)
         cells = self._journal.cells
         for each, result in zip(wanted, results, strict=True):
             holding = each.holding
@@ -153,9 +159,16 @@ class Exchanges:
                 holding.amount += each.need
                 cells[holding.at + HELD] += each.need
             elif result.granted > each.need:
-                lives = monotonic() + each.place.c / 1_000_000
+                lives = self._store.state.confirmed_at + each.place.c / 1_000_000
                 self._tokens.put(holding.demand, result.granted - each.need, lives)
         return None
+
+    def _move(self, wanted: Wanted, slot: int) -> None:
+        """The window turned while the question was on its way: all of it is held in the new one."""
+        place = wanted.place
+        wanted.place = replace(place, slot=slot, ends=self._places.ends(place.kind, slot, place.a, place.c))
+        wanted.holding.slot = slot
+        wanted.holding.at = self._rows.of(wanted.holding.demand, wanted.place)
 
     def _lost(self) -> None:
         """The store's life is another one: nothing is spent before it has been told everything."""
@@ -259,7 +272,7 @@ class Exchanges:
         self.owners = answer.owners
         self._spend_until = self._store.state.confirmed_at + SPARE_SECONDS
         self._has_spare = True
-        self._places.set_clock(answer.server_ms)
+        self._places.set_clock(answer.server_ms, self._store.state.confirmed_at)
         self._journal.note(self._store.position)
 
     async def _declare(self) -> bool:

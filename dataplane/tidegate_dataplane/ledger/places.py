@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from tidegate_dataplane.ledger.calendar import bounds
-from tidegate_dataplane.ledger.cells import SLOTS
+from tidegate_dataplane.ledger.cells import SLOTS, nanoseconds_per_token
 from tidegate_dataplane.ledger.demand import Demand, Window
 from tidegate_dataplane.snapshot.entries import Accuracy
 from tidegate_dataplane.store.protocol import Kind
@@ -21,8 +21,8 @@ _NEVER: Final = 0
 
 
 class Place(Struct, frozen=True, gc=False):
-    """Fields as in store.protocol.Line. `ends` is when the row may be forgotten, 0 never; `lease` is how many tokens of
-    a bucket are drawn at once."""
+    """Fields as in store.protocol.Line. `ends` is when the row may be forgotten, 0 never; what is leased in it may be
+    spent before `spent_by`, 0 always; `lease` is how many tokens of a bucket are drawn at once."""
 
     kind: Kind
     a: int
@@ -30,6 +30,7 @@ class Place(Struct, frozen=True, gc=False):
     c: int
     slot: int
     ends: int
+    spent_by: int = 0
     lease: int = 1
 
 
@@ -40,7 +41,8 @@ class Places:
     """Places of demands now. `offset` is the store's clock (seconds since the epoch) less the monotonic one."""
 
     def __init__(self, offset: float) -> None:
-        self._offset = int(offset * 1000)
+        # The store's clock is between the two: it was read after the question was sent and before the answer came.
+        self._offset = self._ahead = int(offset * 1000)
         self._windows: dict[str, Place] = {}
         self._buckets: dict[tuple[float, int, Accuracy], Place] = {}
 
@@ -48,9 +50,14 @@ class Places:
         """The store's time, as far as it is known here."""
         return int(monotonic() * 1000) + self._offset
 
-    def set_clock(self, server_ms: int) -> None:
-        """Take the store's time from an answer that has just come."""
+    def set_clock(self, server_ms: int, sent: float) -> None:
+        """Take the store's time from an answer that has just come, to what was sent then (monotonic seconds)."""
         self._offset = server_ms - int(monotonic() * 1000)
+        self._ahead = server_ms + 1 - int(sent * 1000)
+
+    def spendable(self, place: Place) -> bool:
+        """Whether it is certain that what is leased there does not belong to a window that is over."""
+        return not place.spent_by or int(monotonic() * 1000) + self._ahead < place.spent_by
 
     def of(self, demand: Demand) -> Place:
         """Where its counter is."""
@@ -60,7 +67,9 @@ class Places:
             return self._bucket(demand) if terms.rate else _GAUGE
         now = self.now_ms()
         place = self._windows.get(window.label)
-        if place is not None and (now < place.b if window.calendar is not None else place.slot == now // place.a):
+        if place is not None and (
+            place.a <= now < place.b if window.calendar is not None else place.slot == now // place.a
+        ):
             return place
         place = self._windows[window.label] = _window(window, now)
         return place
@@ -92,12 +101,13 @@ def _window(window: Window, now: int) -> Place:
     if window.calendar is None:
         width = max(1, -(-int(window.sliding_seconds * 1000) // SLOTS))
         slot = now // width
-        # What is leased is spent within its slot, and the slot in which the stretch began counts whole.
-        return Place(Kind.SLIDING, width, SLOTS + 1, 0, slot, (slot + SLOTS + 2) * width + _GRACE_MS)
+        # The slot in which the stretch began counts whole, and the one before: what is leased is spent within two.
+        ends = (slot + SLOTS + 2) * width + _GRACE_MS
+        return Place(Kind.SLIDING, width, SLOTS + 1, 0, slot, ends, (slot + 2) * width)
     present = bounds(window.calendar, window.time_zone, now / 1000)
     following = bounds(window.calendar, window.time_zone, present.end)
     start, end = int(present.start * 1000), int(present.end * 1000)
-    return Place(Kind.WINDOW, start, end, int(following.end * 1000), start, end + _GRACE_MS)
+    return Place(Kind.WINDOW, start, end, int(following.end * 1000), start, end + _GRACE_MS, end)
 
 
 def _bucket(rate: float, burst: int, accuracy: Accuracy) -> Place:
@@ -108,7 +118,7 @@ def _bucket(rate: float, burst: int, accuracy: Accuracy) -> Place:
         if life * rate < 2_000_000:
             life = 0
     lease = max(1, int(life * rate / 1_000_000))
-    return Place(Kind.BUCKET, max(1, round(1_000_000_000 / rate)), burst, life, 0, _NEVER, lease)
+    return Place(Kind.BUCKET, nanoseconds_per_token(rate), burst, life, 0, _NEVER, lease=lease)
 
 
 def digest_halves(digest: bytes) -> tuple[int, int]:

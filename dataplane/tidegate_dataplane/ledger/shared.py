@@ -17,7 +17,7 @@ from tidegate_dataplane.ledger.exchanges import Exchanges
 from tidegate_dataplane.ledger.holding import Holding, Wanted
 from tidegate_dataplane.ledger.journal import GRANTED, HELD, KIND, LOW, OTHERS, SLOT, USED, Journal
 from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, charge
-from tidegate_dataplane.ledger.places import Places
+from tidegate_dataplane.ledger.places import Place, Places
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
 from tidegate_dataplane.ledger.rows import Rows
 from tidegate_dataplane.ledger.tokens import LeasedTokens
@@ -106,7 +106,7 @@ class SharedLedger:
                 taken.append(Holding(demand, 0, 0, amount))
                 continue
             at = find(demand.low, demand.high, place.slot)
-            if not at:
+            if not at or not places.spendable(place):
                 break
             spare = cells[at + GRANTED] - cells[at + USED] - cells[at + HELD]
             if spare < amount:
@@ -123,8 +123,9 @@ class SharedLedger:
 
     async def take(self, demands: Sequence[Demand], amounts: Amounts) -> "list[Holding] | Excess | StoreFailure":
         """Take from every counter, or from none and say which limit refuses."""
-        for _ in range(_ATTEMPTS):
-            wanted, holdings = self._prepare(demands, amounts)
+        for attempt in range(_ATTEMPTS):
+            # What is spare is of no use when windows turn faster than the store answers.
+            wanted, holdings = self._prepare(demands, amounts, spend=attempt < _ATTEMPTS - 1)
             try:
                 outcome = await self._exchanges.ask(wanted)
             except StoreUnavailable as error:
@@ -141,10 +142,12 @@ class SharedLedger:
                 return outcome
         return StoreFailure(demands[0], "its clock and the one here disagree")
 
-    def _prepare(self, demands: Sequence[Demand], amounts: Amounts) -> tuple[list[Wanted], list[Holding]]:
+    def _prepare(
+        self, demands: Sequence[Demand], amounts: Amounts, *, spend: bool
+    ) -> tuple[list[Wanted], list[Holding]]:
         """What is spare is held at once, so that no other call counts on it; the rest is to be asked for."""
         cells = self._journal.cells
-        usable = self._exchanges.spendable()
+        usable = spend and self._exchanges.spendable()
         wanted: list[Wanted] = []
         holdings: list[Holding] = []
         for demand in demands:
@@ -156,8 +159,10 @@ class SharedLedger:
             else:
                 at = self._rows.of(demand, place)
                 cells = self._journal.cells
-                spare = max(0, cells[at + GRANTED] - cells[at + USED] - cells[at + HELD]) if usable else 0
-                had = min(spare, amount)
+                spare = cells[at + GRANTED] - cells[at + USED] - cells[at + HELD]
+                if not usable or not self._places.spendable(place):
+                    spare = 0
+                had = max(0, min(spare, amount))
                 need = amount - had
                 cells[at + HELD] += had
                 holding = Holding(demand, at, place.slot, had)
@@ -214,6 +219,7 @@ class SharedLedger:
             if not at or terms.measure is Measure.CONCURRENT:
                 continue
             used = amounts[terms.measure] if terms.program is None else terms.measured(amounts)
+            used -= holding.before
             more = used - holding.delivered
             if more > 0 and cells[at + SLOT] == holding.slot and cells[at + LOW] == holding.demand.low:
                 cells[at + USED] += more
@@ -226,15 +232,19 @@ class SharedLedger:
 
     async def extend(self, holdings: Sequence[Holding], amounts: Amounts) -> "Excess | StoreFailure | None":
         """Reserve more for a call that turns out larger than was thought; nothing where a limit that ends streams
-        refuses. Those that let them finish only count."""
+        refuses. Those that let them finish only count. It is taken from the window in which the call goes on."""
         wanted: list[Wanted] = []
         for holding in holdings:
-            holding.amount = max(holding.amount, holding.delivered)
             terms = holding.demand.terms
-            more = terms.measured(amounts) - holding.amount
-            if holding.at and more > 0 and terms.measure is not Measure.CONCURRENT:
-                ends = terms.mid_stream is MidStream.END
-                wanted.append(Wanted(holding, self._places.of(holding.demand), more, insists=ends))
+            holding.amount = max(holding.amount, holding.delivered)
+            whole = terms.measured(amounts)
+            if not holding.at or whole - holding.before <= holding.amount or terms.measure is Measure.CONCURRENT:
+                continue
+            place = self._places.of(holding.demand)
+            if place.slot != holding.slot:
+                self._turn(holding, place)
+            ends = terms.mid_stream is MidStream.END
+            wanted.append(Wanted(holding, place, whole - holding.before - holding.amount, insists=ends))
         try:
             outcome = await self._exchanges.ask(wanted)
         except StoreUnavailable as error:
@@ -250,7 +260,7 @@ class SharedLedger:
             demand = holding.demand
             terms = demand.terms
             amount = 0 if terms.measure is Measure.CONCURRENT else terms.measured(used)
-            self._close(holding, amount)
+            self._close(holding, max(0, amount - holding.before))
             if terms.overage_price and holding.at:
                 beyond = cells[holding.at + USED] + cells[holding.at + OTHERS] - demand.amount
                 overage += charge(terms.overage_price, terms.unit, amount, beyond)
@@ -275,6 +285,14 @@ class SharedLedger:
         self._rows.dirty[at] = None
         if holding.demand.terms.accuracy is Accuracy.EXACT or self._rows.pressed(at):
             cells[at + GRANTED] = min(cells[at + GRANTED], cells[at + USED] + cells[at + HELD])
+
+    def _turn(self, holding: Holding, place: Place) -> None:
+        """What was used stays where it is; what comes counts in the present window."""
+        used = holding.delivered
+        self._close(holding, used)
+        holding.before += used
+        holding.at, holding.slot = self._rows.of(holding.demand, place), place.slot
+        holding.amount = holding.delivered = 0
 
     def _charge_late(self, holding: Holding, beyond: int) -> None:
         """What goes beyond the reservation counts in the present window when that of the call is over."""
