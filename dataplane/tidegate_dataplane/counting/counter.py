@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from tidegate_dataplane.counting.encodings import Encoding, encoding_of
-from tidegate_dataplane.counting.output import Delivered
+from tidegate_dataplane.counting.output import Delivered, texts_of
 from tidegate_dataplane.counting.prompt import Counted, Fields, count_prompt
 from tidegate_dataplane.counting.remote import WORKER
-from tidegate_dataplane.counting.tokenizer import estimate
+from tidegate_dataplane.counting.tokenizer import BYTES_PER_TOKEN, estimate
 from tidegate_dataplane.snapshot.entries import Operation
 
 # An estimate of so much text is a look at its length, and at once.
@@ -59,11 +59,19 @@ class TokenCounter:
             tokens = max(tokens, delivered.pieces)
         return Counted(tokens, delivered.exact and tally.exact)
 
-    async def texts(self, texts: list[str], model: str) -> Counted:
-        """Tokens of texts that are counted one by one."""
+    async def answer(self, body: bytes, model: str) -> Counted:
+        """Tokens of the text of an answer that is not streamed; one that cannot be read counts by its size."""
         encoding = encoding_of(model)
         tally = Tally(encoding)
-        tokens = await self._run(sum(map(len, texts)), encoding, lambda: sum(map(tally, texts)))
+
+        def work() -> int:
+            texts = texts_of(body)
+            if texts is None:
+                tally.exact = False
+                return -(-len(body) // BYTES_PER_TOKEN)
+            return sum(map(tally, texts))
+
+        tokens = await self._run(len(body), encoding, work)
         return Counted(tokens, tally.exact)
 
     async def fold(self, delivered: Delivered, model: str) -> None:
@@ -72,11 +80,6 @@ class TokenCounter:
         tally = Tally(encoding)
         await self._run(delivered.size, encoding, lambda: delivered.fold(tally))
         delivered.exact = delivered.exact and tally.exact
-
-    def close(self) -> None:
-        """Wait for nothing, and start no more threads."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, chars: int, encoding: Encoding | None, work: Callable[[], _T]) -> _T:
         if encoding is None and chars <= INLINE_CHARS:

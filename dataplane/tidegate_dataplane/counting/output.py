@@ -17,7 +17,7 @@ from tidegate_dataplane.counting.cuts import last_cut
 Count = Callable[[str], int]
 
 # Raw events kept before they are read, and text kept before a part of it is counted. A stream holds no more than that.
-RAW_BYTES: Final = 64 * 1024
+RAW_BYTES: Final = 16 * 1024
 TEXT_CHARS: Final = 64 * 1024
 _MAX_CHANNELS: Final = 512  # 128 choices with a few tool calls each; more share one
 _DATA = re.compile(rb"(?:^|[\r\n])data: ?([^\r\n]+)")

@@ -7,13 +7,12 @@ A report that ends before the text does (the caller left, the limit ran out) is 
 from msgspec.structs import replace
 
 from tidegate_dataplane.counting.counter import TokenCounter
-from tidegate_dataplane.counting.output import texts_of
 from tidegate_dataplane.counting.prompt import Counted
 from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.events import EventRelay
 from tidegate_dataplane.proxy.intake import Prompt
 from tidegate_dataplane.proxy.reports import Report, count_pictures, read_usage
-from tidegate_dataplane.proxy.usage import COUNTED, ESTIMATED, GENERATING, estimate_input
+from tidegate_dataplane.proxy.usage import COUNTED, ESTIMATED, GENERATING
 from tidegate_dataplane.snapshot.entries import Operation
 
 _NO_TEXT = Counted(0, True)
@@ -47,11 +46,7 @@ class Measuring:
             return replace(usage, images=count_pictures(body))
         if operation not in GENERATING or (report is not None and report.usage.output):
             return await self._complete(report, operation, prompt, model, _NO_TEXT)
-        texts = texts_of(body)
-        if texts is None:
-            text = Counted(estimate_input(len(body)), False)
-        else:
-            text = await self.counter.texts(texts, model) if texts else _NO_TEXT
+        text = await self.counter.answer(body, model)
         return await self._complete(report, operation, prompt, model, text)
 
     async def _complete(

@@ -258,3 +258,26 @@ async def test_a_very_long_stream_is_counted_in_parts() -> None:
     async with upstream(streaming(b"".join(parts), DONE)) as provider, running(world(provider.url)) as plane:
         await ask(plane)
     assert charged(plane)["output", "Counted"] == pytest.approx(tokens(text), rel=0.001)
+
+
+async def test_an_answer_that_nobody_can_read_is_estimated() -> None:
+    async with upstream(answer(b"plain text, " * 100)) as provider, running(world(provider.url)) as plane:
+        assert (await exchange(plane, request(chat(), key=KEY))).status == 200
+    assert charged(plane) == {("input", "Estimated"): HELLO, ("output", "Estimated"): 300}
+
+
+async def test_embeddings_and_pictures_without_usage_are_counted(tmp_path: Path) -> None:
+    async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        body = {"data": [{"b64_json": "AAAA"}, {"b64_json": "BBBB"}]} if "images" in asked.target else {"data": []}
+        await answer(body)(asked, writer)
+
+    path = tmp_path / "audit.jsonl"
+    async with upstream(script) as provider, running(world(provider.url), audit=path) as plane:
+        for where, field in (("embeddings", "input"), ("images/generations", "prompt")):
+            body = json.dumps({"model": "chat-fast", field: "Hello!"}).encode()
+            assert (await exchange(plane, request(body, path=f"/v1/{where}", key=KEY))).status == 200
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [line["tokens"] for line in lines if "tokens" in line] == [
+        {"input": 2, "output": 0, "source": "Counted"},
+        {"input": 2, "output": 0, "source": "Counted", "images": 2},
+    ]
