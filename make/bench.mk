@@ -53,6 +53,10 @@ bench-store-gone: redis-tools ## what requests wait for when the store goes away
 bench-ledger-memory: redis-tools ## 100,000 consumers with three quotas each: Redis, data plane, p99 (needs wrk and nginx)
 	@$(BENCH).ledger_memory $(BENCH_ARGS)
 
+.PHONY: bench-store-cost
+bench-store-cost: redis-tools ## what a batch costs Redis and a data plane, and bytes of Redis for a counter
+	@$(BENCH).store_cost $(BENCH_ARGS)
+
 .PHONY: bench-alerts
 bench-alerts: redis-tools ## a soft threshold over six data planes: told once, and how soon (needs nginx)
 	@$(BENCH).alerts $(BENCH_ARGS)
