@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 
 BATCH_DECISIONS: Final = 64
 BATCH_REPORTS: Final = 256
+# However many limits a call has: the store does nothing else while it works on a batch.
+BATCH_LINES: Final = 1_024
 # How often what was settled is reported, and idle rows are looked at.
 REPORT_SECONDS: Final = 0.1
 # A slice: so many calls like this one, or this part of the limit, whichever is more.
@@ -95,7 +97,8 @@ class Exchanges:
                 await self._exchange()
         except (StoreUnavailable, EpochChanged):
             pass
-        await self._store.aclose()
+        finally:
+            await self._store.aclose()
 
     def spendable(self) -> bool:
         """Whether what is leased may still be spent."""
@@ -158,7 +161,9 @@ class Exchanges:
             if holding.at:
                 holding.amount += each.need
                 cells[holding.at + HELD] += each.need
-            elif result.granted > each.need:
+                continue
+            holding.amount = each.need
+            if result.granted > each.need:
                 lives = self._store.state.confirmed_at + each.place.c / 1_000_000
                 self._tokens.put(holding.demand, result.granted - each.need, lives)
         return None
@@ -189,6 +194,10 @@ class Exchanges:
                     return
             except StoreUnavailable as error:
                 self._fail(error)
+                return
+            except Exception:  # noqa: BLE001 - a defect; nobody may wait for an answer that never comes
+                _log.exception("an exchange with the shared store failed")
+                self._fail(StoreUnavailable(Reason.ERROR))
                 return
 
     def _fail(self, error: StoreUnavailable) -> None:
@@ -226,6 +235,14 @@ class Exchanges:
             for decision in decisions:
                 self._refuse(decision, StoreUnavailable(Reason.ERROR))
             raise
+        try:
+            self._take_answer(decisions, batch, answer)
+        except BaseException:
+            for decision in decisions:
+                self._refuse(decision, StoreUnavailable(Reason.ERROR))
+            raise
+
+    def _take_answer(self, decisions: list[_Decision], batch: list[list[Line]], answer: Answer) -> None:
         self._note_answer(answer)
         for decision, results in zip(decisions, answer.results, strict=False):
             if decision.answer is None:
@@ -239,10 +256,15 @@ class Exchanges:
 
     def _next_decisions(self) -> list[_Decision]:
         decisions: list[_Decision] = []
+        lines = 0
         while self._pending and len(decisions) < BATCH_DECISIONS:
-            decision = self._pending.popleft()
+            decision = self._pending[0]
             if decision.answer is None or not decision.answer.done():
+                lines += len(decision.wanted)
+                if lines > BATCH_LINES and decisions:
+                    break
                 decisions.append(decision)
+            self._pending.popleft()
         return decisions
 
     def _line(self, wanted: Wanted, seen: set[int]) -> Line:

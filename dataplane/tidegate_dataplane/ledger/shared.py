@@ -15,16 +15,19 @@ from msgspec.structs import replace
 from tidegate_dataplane.ledger.demand import NOTHING, Amounts, Demand, Excess, Measure, StoreFailure
 from tidegate_dataplane.ledger.exchanges import Exchanges
 from tidegate_dataplane.ledger.holding import Holding, Wanted
-from tidegate_dataplane.ledger.journal import GRANTED, HELD, KIND, LOW, OTHERS, SLOT, USED, Journal
+from tidegate_dataplane.ledger.journal import GRANTED, HELD, LOW, OTHERS, SLOT, STATE, USED, Journal
 from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, charge
 from tidegate_dataplane.ledger.places import Place, Places
+from tidegate_dataplane.ledger.refusals import Refusals
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
 from tidegate_dataplane.ledger.rows import Rows
 from tidegate_dataplane.ledger.tokens import LeasedTokens
 from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode, MidStream
-from tidegate_dataplane.store.protocol import Kind, Status, Store, StoreUnavailable
+from tidegate_dataplane.store.protocol import MAX_AMOUNT, Kind, Status, Store, StoreUnavailable
 
 _ATTEMPTS: Final = 3
+_REBUILT: Final = "it is being rebuilt"
+_CLOCKS: Final = "its clock and the one here disagree"
 # Less than so many calls like the last one spare: the next slice is drawn.
 _AHEAD_CALLS: Final = 4
 
@@ -40,6 +43,7 @@ class SharedLedger:
         self._replicas = replicas
         self._places = Places(time() - monotonic())
         self._tokens = LeasedTokens()
+        self._refusals = Refusals()
         self._rows = Rows(journal, self._places, on_level)
         self._exchanges = Exchanges(store, journal, self._rows, self._places, self._tokens)
         # Buckets whose failure mode is Local, while the store is away.
@@ -99,6 +103,8 @@ class SharedLedger:
             if terms.accuracy is Accuracy.EXACT:
                 break
             amount = amounts[terms.measure] if terms.program is None else terms.measured(amounts)
+            if amount > MAX_AMOUNT:
+                break
             place = places.of(demand)
             if place.kind is Kind.BUCKET:
                 if not self._tokens.take(demand, amount):
@@ -123,6 +129,9 @@ class SharedLedger:
 
     async def take(self, demands: Sequence[Demand], amounts: Amounts) -> "list[Holding] | Excess | StoreFailure":
         """Take from every counter, or from none and say which limit refuses."""
+        refused = self._refusals.of(demands, amounts)
+        if refused is not None:
+            return refused
         for attempt in range(_ATTEMPTS):
             # What is spare is of no use when windows turn faster than the store answers.
             wanted, holdings = self._prepare(demands, amounts, spend=attempt < _ATTEMPTS - 1)
@@ -136,11 +145,12 @@ class SharedLedger:
             if outcome is None:
                 return holdings
             if outcome is Status.REBUILDING:
-                return self._without_store(wanted, holdings, "it is being rebuilt")
+                return self._without_store(wanted, holdings, _REBUILT)
             self._give_all_back(holdings)
             if isinstance(outcome, Excess):
+                self._refusals.note(outcome)
                 return outcome
-        return StoreFailure(demands[0], "its clock and the one here disagree")
+        return self._without_store(*self._prepare(demands, amounts, spend=False), _CLOCKS)
 
     def _prepare(
         self, demands: Sequence[Demand], amounts: Amounts, *, spend: bool
@@ -151,11 +161,11 @@ class SharedLedger:
         wanted: list[Wanted] = []
         holdings: list[Holding] = []
         for demand in demands:
-            amount = demand.terms.measured(amounts)
+            amount = _measured(demand, amounts)
             place = self._places.of(demand)
             if place.kind is Kind.BUCKET:
-                holding = Holding(demand, 0, 0, amount)
                 need = 0 if self._tokens.take(demand, amount) else amount
+                holding = Holding(demand, 0, 0, amount - need)
             else:
                 at = self._rows.of(demand, place)
                 cells = self._journal.cells
@@ -164,6 +174,8 @@ class SharedLedger:
                     spare = 0
                 had = max(0, min(spare, amount))
                 need = amount - had
+                if not demand.obeyed:  # what only counts stops at the most that can be counted
+                    need = min(need, max(0, MAX_AMOUNT - cells[at + USED] - cells[at + HELD]))
                 cells[at + HELD] += had
                 holding = Holding(demand, at, place.slot, had)
             holdings.append(holding)
@@ -218,11 +230,10 @@ class SharedLedger:
             at, terms = holding.at, holding.demand.terms
             if not at or terms.measure is Measure.CONCURRENT:
                 continue
-            used = amounts[terms.measure] if terms.program is None else terms.measured(amounts)
-            used -= holding.before
+            used = _measured(holding.demand, amounts) - holding.before
             more = used - holding.delivered
-            if more > 0 and cells[at + SLOT] == holding.slot and cells[at + LOW] == holding.demand.low:
-                cells[at + USED] += more
+            if more > 0 and self._is_there(holding):
+                cells[at + USED] = min(cells[at + USED] + more, MAX_AMOUNT)
                 cells[at + HELD] -= max(0, min(more, holding.amount - holding.delivered))
                 holding.delivered = used
                 self._rows.dirty[at] = None
@@ -237,7 +248,7 @@ class SharedLedger:
         for holding in holdings:
             terms = holding.demand.terms
             holding.amount = max(holding.amount, holding.delivered)
-            whole = terms.measured(amounts)
+            whole = _measured(holding.demand, amounts)
             if not holding.at or whole - holding.before <= holding.amount or terms.measure is Measure.CONCURRENT:
                 continue
             place = self._places.of(holding.demand)
@@ -248,20 +259,25 @@ class SharedLedger:
         try:
             outcome = await self._exchanges.ask(wanted)
         except StoreUnavailable as error:
-            insisting = (each for each in wanted if each.insists)
-            return next((refused for each in insisting if (refused := self._refused_here(each, _words(error)))), None)
-        return outcome if isinstance(outcome, Excess) else None
+            return self._more_alone(wanted, _words(error))
+        if isinstance(outcome, Status):
+            return self._more_alone(wanted, _REBUILT if outcome is Status.REBUILDING else _CLOCKS)
+        return outcome
+
+    def _more_alone(self, wanted: Sequence[Wanted], reason: str) -> "Excess | StoreFailure | None":
+        insisting = (each for each in wanted if each.insists)
+        return next((refused for each in insisting if (refused := self._refused_here(each, reason))), None)
 
     def settle(self, holdings: Sequence[Holding], used: Amounts) -> int:
         """Replace what was reserved by what was used; returns what is charged beyond amounts, in micro-dollars."""
         overage = 0
-        cells = self._journal.cells
         for holding in holdings:
             demand = holding.demand
             terms = demand.terms
-            amount = 0 if terms.measure is Measure.CONCURRENT else terms.measured(used)
+            amount = 0 if terms.measure is Measure.CONCURRENT else _measured(demand, used)
             self._close(holding, max(0, amount - holding.before))
             if terms.overage_price and holding.at:
+                cells = self._journal.cells
                 beyond = cells[holding.at + USED] + cells[holding.at + OTHERS] - demand.amount
                 overage += charge(terms.overage_price, terms.unit, amount, beyond)
         return overage
@@ -273,18 +289,27 @@ class SharedLedger:
 
     def _close(self, holding: Holding, used: int) -> None:
         at = holding.at
-        cells = self._journal.cells
-        if not at or cells[at + SLOT] != holding.slot or cells[at + LOW] != holding.demand.low:
-            return  # a bucket, or the window is over and forgotten
+        if not at:
+            return  # a bucket
+        if not self._is_there(holding):
+            self._charge_late(holding, used - holding.delivered)
+            return
         beyond = used - max(holding.amount, holding.delivered)
-        cells[at + USED] += used - holding.delivered
+        if beyond < 0:
+            self._refusals.forget(holding.demand)
+        self._charge_late(holding, beyond)
+        cells = self._journal.cells  # which may have grown
+        cells[at + USED] = min(cells[at + USED] + used - holding.delivered, MAX_AMOUNT)
         cells[at + HELD] -= max(0, holding.amount - holding.delivered)
-        if beyond > 0 and cells[at + KIND] == Kind.WINDOW:
-            self._charge_late(holding, beyond)
         holding.amount = holding.delivered = used
         self._rows.dirty[at] = None
         if holding.demand.terms.accuracy is Accuracy.EXACT or self._rows.pressed(at):
             cells[at + GRANTED] = min(cells[at + GRANTED], cells[at + USED] + cells[at + HELD])
+
+    def _is_there(self, holding: Holding) -> bool:
+        """Whether its row is still its own: one of a window that is over is forgotten when nothing is held in it."""
+        cells, at = self._journal.cells, holding.at
+        return bool(cells[at + STATE]) and cells[at + LOW] == holding.demand.low and cells[at + SLOT] == holding.slot
 
     def _turn(self, holding: Holding, place: Place) -> None:
         """What was used stays where it is; what comes counts in the present window."""
@@ -296,10 +321,14 @@ class SharedLedger:
 
     def _charge_late(self, holding: Holding, beyond: int) -> None:
         """What goes beyond the reservation counts in the present window when that of the call is over."""
+        if beyond <= 0:
+            return
         place = self._places.of(holding.demand)
-        if place.slot != holding.slot:
+        over = place.slot - holding.slot > place.b if place.kind is Kind.SLIDING else place.slot != holding.slot
+        if over:
             at = self._rows.of(holding.demand, place)
-            self._journal.cells[at + USED] += beyond
+            cells = self._journal.cells
+            cells[at + USED] = min(cells[at + USED] + beyond, MAX_AMOUNT)
             self._rows.dirty[at] = None
 
     def _give_all_back(self, holdings: Sequence[Holding]) -> None:
@@ -310,8 +339,15 @@ class SharedLedger:
         if holding.at:
             self._journal.cells[holding.at + HELD] -= holding.amount
             self._rows.dirty[holding.at] = None
+            if holding.amount:
+                self._refusals.forget(holding.demand)
         elif holding.amount:
             self._tokens.give_back(holding.demand, holding.amount)
+
+
+def _measured(demand: Demand, amounts: Amounts) -> int:
+    """How much of a limit a call counts: whatever an expression makes of it, no more than the store can count."""
+    return min(demand.terms.measured(amounts), MAX_AMOUNT)
 
 
 def _words(error: StoreUnavailable) -> str:
