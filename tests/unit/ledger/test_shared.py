@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from dataplane.waiting import until
 from samples.demands import calendar, sliding
 from store_parts.told import ToldStore, granting, rebuilding, refusing
 from tidegate_dataplane.engine.admit import demand_of
@@ -69,12 +70,6 @@ async def running() -> AsyncIterator[Plane]:
     finally:
         plane.store.free.set()
         await plane.shared.aclose()
-
-
-async def until(true: Any) -> None:
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_call_that_another_limit_refuses_brings_no_tokens_into_a_bucket() -> None:
