@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -23,6 +25,11 @@ from tidegate_dataplane.store.settings import Mode, StoreSettings
 
 KEY = b"k" * 16
 SECRET = "correct-horse-battery"
+
+
+async def command(client: Any, *words: object) -> Any:
+    """Have a server run it."""
+    return await client.execute_command(*words)
 
 
 async def works(store: RedisStore) -> bool:
@@ -92,12 +99,12 @@ class TestLogin:
         """A server with the user that the documentation of connect.py gives, and nobody else."""
         async with RedisServer(durable=False) as server:
             text = connect.__doc__ or ""
-            command = text[text.index("ACL SETUSER") : text.index("\n\n(+info")].replace("PASSWORD", SECRET)
+            user = text[text.index("ACL SETUSER") : text.index("\n\n(+info")].replace("PASSWORD", SECRET)
             client = server.client()
-            await client.execute_command(*command.split())
+            await command(client, *user.split())
             weak = f"ACL SETUSER weak on >{SECRET} resetchannels -@all ~tidegate:* +eval +evalsha +time"
-            await client.execute_command(*weak.split())
-            await client.execute_command("ACL", "SETUSER", "default", "resetpass")
+            await command(client, *weak.split())
+            await command(client, "ACL", "SETUSER", "default", "resetpass")
             await client.aclose()
             yield server
 
@@ -110,13 +117,13 @@ class TestLogin:
             assert await works(store)
             assert await store.claim("name", 1)
             day = today()
-            shapes = [
-                (Kind.SLIDING, 1_000, 60, 0, int(asyncio.get_running_loop().time())),
-                (Kind.GAUGE, 0, 0, 0, 0),
-                (Kind.WINDOW, day, day + DAY_MS, day + 2 * DAY_MS, day),
-                (Kind.BUCKET, 1_000, 10, 0, 0),
+            second = int(time.time())
+            rows = [
+                Declared(b"s" * 16, Kind.SLIDING, 1_000, 60, 0, second, 9, 1, 1, 1, 1),
+                Declared(b"g" * 16, Kind.GAUGE, 0, 0, 0, 0, 9, 0, 1, 1, 1),
+                Declared(b"w" * 16, Kind.WINDOW, day, day + DAY_MS, day + 2 * DAY_MS, day, 9, 1, 1, 1, 1),
+                Declared(b"b" * 16, Kind.BUCKET, 1_000, 10, 0, 0, 9, 0, 0, 0, 0),
             ]
-            rows = [Declared(bytes([kind]) * 16, kind, *shape, 9, 1, 1, 1, 1) for kind, *shape in shapes]
             await store.declare(rows, ())
             assert store.state.connected
         finally:
@@ -178,11 +185,11 @@ class TestCluster:
             borders = [0, 5461, 10923, 16384]
             clients = [server.client() for server in servers]
             for index, client in enumerate(clients):
-                await client.execute_command("CLUSTER", "ADDSLOTSRANGE", borders[index], borders[index + 1] - 1)
-                await client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, buses[0])
+                await command(client, "CLUSTER", "ADDSLOTSRANGE", borders[index], borders[index + 1] - 1)
+                await command(client, "CLUSTER", "MEET", "127.0.0.1", servers[0].port, buses[0])
             async with asyncio.timeout(30):
                 for client in clients:
-                    while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):  # noqa: ASYNC110
+                    while b"cluster_state:ok" not in await command(client, "CLUSTER", "INFO"):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
             for client in clients:
                 await client.aclose()
@@ -206,19 +213,17 @@ class TestCluster:
         clients = [server.client() for server in cluster]
         try:
             assert (await ask(store, window(KEY, limit=100, need=60))).status == Status.OK
-            slot = await clients[0].execute_command("CLUSTER", "KEYSLOT", "{moving}")
-            ids = [(await client.execute_command("CLUSTER", "MYID")).decode() for client in clients]
-            (source,) = [
-                i for i, c in enumerate(clients) if await c.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot)
-            ]
+            slot = await command(clients[0], "CLUSTER", "KEYSLOT", "{moving}")
+            ids = [(await command(client, "CLUSTER", "MYID")).decode() for client in clients]
+            (source,) = [i for i, c in enumerate(clients) if await command(c, "CLUSTER", "COUNTKEYSINSLOT", slot)]
             target = (source + 1) % 3
-            await clients[target].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
-            await clients[source].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
-            while keys := await clients[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            await command(clients[target], "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+            await command(clients[source], "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+            while keys := await command(clients[source], "CLUSTER", "GETKEYSINSLOT", slot, 100):
                 address = ("127.0.0.1", cluster[target].port)
-                await clients[source].execute_command("MIGRATE", *address, "", 0, 5000, "KEYS", *keys)
+                await command(clients[source], "MIGRATE", *address, "", 0, 5000, "KEYS", *keys)
             for index in (target, source):
-                await clients[index].execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+                await command(clients[index], "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
             # It is another process: what planes know is declared, and what has moved is still there.
             await until(lambda: store.state.must_declare and store.state.connected)
             day = today()
@@ -289,7 +294,7 @@ async def answers_about_a_replica(client: Redis) -> None:
     async with asyncio.timeout(60):
         while True:
             try:
-                if await client.execute_command("SENTINEL", "REPLICAS", "gate"):
+                if await command(client, "SENTINEL", "REPLICAS", "gate"):
                     return
             except RedisConnectionError:
                 pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
+from typing import Any
 
 import redis
 from tidegate_dataplane.store import encoding
@@ -12,6 +13,8 @@ from tidegate_dataplane.store.encoding import Batch, Command, DeclareReply, Head
 from tidegate_dataplane.store.protocol import Declared, Line
 
 _SOURCE = files("tidegate_dataplane.store").joinpath("ledger.lua").read_bytes()
+# Each key: its value as DUMP gives it, and when it expires.
+Snapshot = dict[bytes, tuple[bytes, int]]
 _TIME = b"call('TIME')"
 _RUN = b"string.match(call('INFO', 'server'), 'run_id:(%x+)')"
 
@@ -39,7 +42,7 @@ class ScriptServer:
         more = [str(seconds).encode(), str(rest).encode(), self.run.encode()]
         whole = b"*%d" % (count + 3) + command[command.index(b"\r\n") :]
         whole += b"".join(b"$%d\r\n%b\r\n" % (len(each), each) for each in more)
-        connection = self.redis.connection_pool.get_connection()
+        connection: Any = self.redis.connection_pool.get_connection()
         try:
             connection.send_packed_command([whole])
             answer = connection.read_response(disable_decoding=True)
@@ -62,11 +65,12 @@ class ScriptServer:
             self.call(self._command.script(header, batch, declare=(begin, final, known)))
         )
 
-    def snapshot(self) -> dict[bytes, tuple[bytes, int]]:
+    def snapshot(self) -> Snapshot:
         """All keys, as a dump file or a stale replica holds them."""
-        return {key: (self.redis.dump(key), self.redis.pexpiretime(key)) for key in self.redis.scan_iter()}
+        client: Any = self.redis
+        return {key: (client.dump(key), client.pexpiretime(key)) for key in client.scan_iter()}
 
-    def restore(self, snapshot: dict[bytes, tuple[bytes, int]]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot; an empty one loses everything."""
         self.redis.flushall()
         for key, (value, expires) in snapshot.items():
