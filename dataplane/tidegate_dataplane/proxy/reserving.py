@@ -204,7 +204,7 @@ class Reserver:
         if prompt is None or prompt.max_output is not None or decision is None or operation is None:
             return
         if decision.route is not None:
-            self._learnt.learn(_kind_of_call(decision.route, prompt.model), operation, output // prompt.choices)
+            self._learnt.learn(_kind_of_call(decision.route, prompt.model), operation, -(-output // prompt.choices))
 
     def _bounded(self, demand: Demand, now: float) -> Demand:
         """Of values that callers choose, only so many have counters of their own."""
