@@ -571,7 +571,7 @@ local function declare(counter, slot, limit, used, firm, keep, total)
     f = f and decode(f) or {slot, 0}
     void(f)
   end
-  local granted, _, own = sums(f)
+  local granted, had_used, own = sums(f)
   local first = own == 0 or f[own + 1] ~= generation
   local had = own > 0 and f[own + 2] + f[own + 3] + f[own + 4] or 0
   if own == 0 then own = #f + 1 end
@@ -594,7 +594,7 @@ local function declare(counter, slot, limit, used, firm, keep, total)
   if older then
     local g, u = sums(f)
     call('HSET', counter.key, slot, pack(compact(f)))
-    counter.base, counter.base_used = sweep(counter, false)
+    counter.base, counter.base_used = counter.base + g - granted, counter.base_used + u - had_used
     counter.oldest = min(counter.oldest, slot)
   end
   counter.dirty = true
