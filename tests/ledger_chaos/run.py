@@ -24,6 +24,7 @@ _SAMPLE_SECONDS = 0.03
 _QUIET_SECONDS = 1.5
 _EXHAUST_DEADLINE = 80.0
 _SETTLE_DEADLINE = 20.0
+_RUN_DEADLINE = 180.0
 _TOKENS_A_SECOND = 60.0
 """A stream's: slow enough that the quota lasts longer than the faults do."""
 
@@ -51,6 +52,7 @@ class Result:
     """What came of it. `granted` is the most that the store ever showed, of tokens and of micro-dollars."""
 
     plan: Plan
+    step: str = "starting"
     problems: list[str] = field(default_factory=list)
     ends: Counter[End] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -77,27 +79,39 @@ class Result:
 
 async def run(plan: Plan) -> Result:
     """Never raises for what the ledger does wrong: that stands in `problems`."""
-    result, chance = Result(plan), Random(f"weather:{plan.seed}")
-    began = monotonic()
+    result, began = Result(plan), monotonic()
+    try:
+        async with asyncio.timeout(_RUN_DEADLINE):
+            await _run(plan, result)
+    except TimeoutError:
+        result.problems.append(f"it took longer than {_RUN_DEADLINE:g} s, and hung in: {result.step}")
+    result.seconds = monotonic() - began
+    return result
+
+
+async def _run(plan: Plan, result: Result) -> None:
+    chance = Random(f"weather:{plan.seed}")
     async with RedisServer() as redis, Toxiproxy() as toxiproxy, providing(plan.seed) as provider:
         provider.tokens_a_second = _TOKENS_A_SECOND
         proxy = await toxiproxy.proxy("redis", redis.address)
         manifests = world.manifests(provider.url, accuracy=plan.accuracy, tokens=plan.tokens, dollars=plan.dollars)
         async with Fleet(manifests, count=plan.planes, store=f"redis://{proxy.address}/0") as fleet:
-            weather = Weather(chance, fleet, redis, proxy, plan.kills, plan.kinds)
+            weather = Weather(chance, fleet, redis, proxy, plan.kills, plan.kinds, result.faults)
             callers = Callers(plan.seed, plan.callers, fleet.ports, world.KEY, world.MODEL)
             async with _watching(redis, result) as view:
                 asking = asyncio.create_task(callers.run())
+                result.step = "faults"
                 await weather.run(plan.seconds)
+                result.step = "using up what is left"
                 await _until_nothing_is_left(callers, result)
                 callers.stopped = True
+                result.step = "the last calls"
                 await asking
+                result.step = "settling"
                 await _settle(fleet, view, result)
-            result.faults = weather.log
+            result.step = "stopping"
             await fleet.stop()
             _reckon(result, fleet, callers, provider)
-    result.seconds = monotonic() - began
-    return result
 
 
 @asynccontextmanager
