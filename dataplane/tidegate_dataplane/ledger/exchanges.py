@@ -22,6 +22,7 @@ from tidegate_dataplane.ledger.journal import (
     Journal,
 )
 from tidegate_dataplane.ledger.places import Place, Places, key_bytes
+from tidegate_dataplane.ledger.refusals import Refusals
 from tidegate_dataplane.ledger.rows import Rows
 from tidegate_dataplane.ledger.tokens import LeasedTokens
 from tidegate_dataplane.snapshot.entries import Accuracy
@@ -66,6 +67,7 @@ class Exchanges:
 
     def __init__(self, store: Store, journal: Journal, rows: Rows, places: Places, tokens: LeasedTokens) -> None:
         self.owners = 1
+        self.refusals = Refusals()
         self._store = store
         self._journal = journal
         self._rows = rows
@@ -145,6 +147,7 @@ class Exchanges:
             elif status in (Status.REBUILDING, Status.BOUNDS_UNKNOWN):
                 return Status(status)
         if refused is not None:
+            self.refusals.note(refused)
             return refused
         turned = [
             (each, result.slot)
@@ -259,13 +262,25 @@ class Exchanges:
         lines = 0
         while self._pending and len(decisions) < BATCH_DECISIONS:
             decision = self._pending[0]
-            if decision.answer is None or not decision.answer.done():
+            if not self._is_answered(decision):
                 lines += len(decision.wanted)
                 if lines > BATCH_LINES and decisions:
                     break
                 decisions.append(decision)
             self._pending.popleft()
         return decisions
+
+    def _is_answered(self, decision: _Decision) -> bool:
+        """Nobody waits any more, or what the store said meanwhile to others holds for it too."""
+        answer = decision.answer
+        if answer is None or answer.done():
+            return answer is not None
+        for each in decision.wanted:
+            refused = self.refusals.of_one(each.holding.demand, each.holding.amount + each.need)
+            if refused is not None and each.insists:
+                answer.set_result(refused)
+                return True
+        return False
 
     def _line(self, wanted: Wanted, seen: set[int]) -> Line:
         holding, place, need = wanted.holding, wanted.place, wanted.need

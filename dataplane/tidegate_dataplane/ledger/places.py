@@ -18,6 +18,8 @@ LEASE_US: Final = 250_000
 _GRACE_MS: Final = 60_000
 # A window of concurrency never ends.
 _NEVER: Final = 0
+# Nanoseconds.
+_LONGEST_FILL: Final = 4_000_000_000_000_000_000
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -118,7 +120,10 @@ def _bucket(rate: float, burst: int, accuracy: Accuracy) -> Place:
         if life * rate < 2_000_000:
             life = 0
     lease = max(1, int(life * rate / 1_000_000))
-    return Place(Kind.BUCKET, nanoseconds_per_token(rate), burst, life, 0, _NEVER, lease=lease)
+    interval = nanoseconds_per_token(rate)
+    # The store counts in doubles: one that takes more than a century to fill is as good as one that does.
+    most = max(1, _LONGEST_FILL // interval)
+    return Place(Kind.BUCKET, interval, min(burst, most), life, 0, _NEVER, lease=lease)
 
 
 def digest_halves(digest: bytes) -> tuple[int, int]:

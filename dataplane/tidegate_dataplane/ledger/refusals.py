@@ -33,17 +33,24 @@ class Refusals:
         if not self._known:
             return None
         for demand in demands:
-            known = self._known.get((demand.low, demand.high))
-            if known is None:
-                continue
-            until, excess = known
-            if until <= monotonic():
-                del self._known[demand.low, demand.high]
-            elif demand.obeyed and demand.amount == excess.demand.amount:
-                asked = demand.terms.measured(amounts)
-                if asked >= excess.asked:
-                    return Excess(demand, excess.used, excess.limit, asked, excess.reset_at, excess.retry_after)
+            if (demand.low, demand.high) in self._known:
+                found = self.of_one(demand, demand.terms.measured(amounts))
+                if found is not None:
+                    return found
         return None
+
+    def of_one(self, demand: Demand, asked: int) -> Excess | None:
+        """The same for one counter."""
+        known = self._known.get((demand.low, demand.high))
+        if known is None:
+            return None
+        until, excess = known
+        if until <= monotonic():
+            del self._known[demand.low, demand.high]
+            return None
+        if not demand.obeyed or demand.amount != excess.demand.amount or asked < excess.asked:
+            return None
+        return Excess(demand, excess.used, excess.limit, asked, excess.reset_at, excess.retry_after)
 
     def forget(self, demand: Demand) -> None:
         """Something of the counter was given back here."""

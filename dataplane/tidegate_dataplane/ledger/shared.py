@@ -18,7 +18,6 @@ from tidegate_dataplane.ledger.holding import Holding, Wanted
 from tidegate_dataplane.ledger.journal import GRANTED, HELD, LOW, OTHERS, SLOT, STATE, USED, Journal
 from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, charge
 from tidegate_dataplane.ledger.places import Place, Places
-from tidegate_dataplane.ledger.refusals import Refusals
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
 from tidegate_dataplane.ledger.rows import Rows
 from tidegate_dataplane.ledger.tokens import LeasedTokens
@@ -43,9 +42,9 @@ class SharedLedger:
         self._replicas = replicas
         self._places = Places(time() - monotonic())
         self._tokens = LeasedTokens()
-        self._refusals = Refusals()
         self._rows = Rows(journal, self._places, on_level)
         self._exchanges = Exchanges(store, journal, self._rows, self._places, self._tokens)
+        self._refusals = self._exchanges.refusals
         # Buckets whose failure mode is Local, while the store is away.
         self._alone = MemoryLedger()
         self.degraded = 0
@@ -148,7 +147,7 @@ class SharedLedger:
                 return self._without_store(wanted, holdings, _REBUILT)
             self._give_all_back(holdings)
             if isinstance(outcome, Excess):
-                self._refusals.note(outcome)
+                self._refusals.note(outcome)  # giving back its own part made it forgotten
                 return outcome
         return self._without_store(*self._prepare(demands, amounts, spend=False), _CLOCKS)
 

@@ -249,6 +249,21 @@ async def test_a_flood_of_calls_beyond_a_limit_does_not_reach_the_store() -> Non
         assert isinstance(await plane.ask(replace(demand, amount=1_000)), Reservation)
 
 
+async def test_calls_that_wait_behind_a_refused_one_do_not_hold_up_others() -> None:
+    demand, other = limit(100), limit(100, name="other")
+    async with running() as plane:
+        plane.store.answer = lambda line: refusing(line) if line.limit == 100 and line.need == 10 else granting(line)
+        plane.store.free.clear()
+        flood = [asyncio.create_task(plane.ask(demand)) for _ in range(5_000)]
+        await asyncio.sleep(0)
+        bystander = asyncio.create_task(plane.ask(other, tokens=5))
+        await until(lambda: plane.store.batches)
+        plane.store.free.set()
+        assert isinstance(await bystander, Reservation)
+        assert len(plane.store.batches) <= 3
+        assert all(isinstance(each, Excess) for each in await asyncio.gather(*flood))
+
+
 async def test_what_is_given_back_here_is_there_at_once_for_who_was_refused() -> None:
     demand = limit(100)
     async with running() as plane:
@@ -291,3 +306,14 @@ async def test_one_batch_has_a_bounded_number_of_lines() -> None:
         plane.store.free.set()
         assert all(isinstance(each, Reservation) for each in await asyncio.gather(*waiting))
         assert max(sum(len(lines) for lines in batch) for batch in plane.store.batches) <= 1_024
+
+
+async def test_a_rate_that_takes_ages_to_fill_stays_within_what_the_store_can_count() -> None:
+    hour = 3_600
+    async with running() as plane:
+        for burst, rate in ((10**9, 1 / (720 * hour)), (10**9, 10**9 / (720 * hour)), (10**9, 1e9)):
+            demand = limit(burst, name=f"{burst}/{rate}", unit=Unit.REQUESTS, window=None, rate=rate)
+            assert isinstance(await plane.ask(demand), Reservation)
+            line = plane.store.asked[-1]
+            assert line.a >= 1e9 / rate - 1e-6
+            assert line.a * line.b <= 4 * 10**18
