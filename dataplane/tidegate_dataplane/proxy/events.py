@@ -19,6 +19,8 @@ _USAGE = b'"usage"'
 _NO_USAGE_YET = b',"usage":null'
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _DATA = re.compile(rb"(?:^|[\r\n])data: ?([^\r\n]*)")
+# Events that bring no text: who speaks, why it ended, a report, the end. In text the quotes are escaped.
+_SILENT: Final = (b'"content":""', b'"delta":{}', b'"choices":[]', b"data: [DONE]")
 _MAX_FRAME: Final = 384  # bytes of an event beside its text; OpenAI's chunks have 150 to 350
 
 
@@ -27,8 +29,8 @@ class EventRelay:
 
     `hide_usage`: the caller did not ask for usage, so what says only that is left out. `report` is what the provider
     said last, `delivered` the text since then that was passed on (tell by `passed`). `estimate` is a cheap number of
-    tokens in all that `feed` returned, `fresh` in the last: one for each event, or a quarter for each byte beyond the
-    events' frames.
+    tokens in all that `feed` returned, `fresh` in the last: one for each event with text, or a quarter for each byte
+    beyond the events' frames.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class EventRelay:
         "_frame",
         "_hide",
         "_rest",
+        "_silent",
         "delivered",
         "estimate",
         "fresh",
@@ -48,6 +51,7 @@ class EventRelay:
         self._hide = hide_usage
         self._rest = b""
         self._events = 0
+        self._silent = 0
         self._bytes = 0
         self._frame = 0
         self._covered = 0  # bytes at the beginning of what `feed` returned last that a report speaks of
@@ -92,10 +96,12 @@ class EventRelay:
             # The first event of a chat says only who speaks: its length is that of a frame.
             self._frame = min(len(data) // events, _MAX_FRAME)
         self._events += events
+        for mark in _SILENT:
+            self._silent += data.count(mark)
         self._bytes += len(data)
         told = self.estimate
         text = (self._bytes - self._events * self._frame) // BYTES_PER_TOKEN
-        self.estimate = max(self._events, text, told)
+        self.estimate = max(self._events - self._silent, text, told)
         self.fresh = self.estimate - told
         return data
 

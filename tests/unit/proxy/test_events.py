@@ -76,3 +76,14 @@ def test_large_deltas_count_by_their_size() -> None:
     relay.feed(data({"choices": [{"delta": {"content": ""}}]}))
     relay.feed(data({"choices": [{"delta": {"content": "word " * 800}}]}))
     assert 900 <= relay.fresh <= 1100
+
+
+def test_only_events_with_text_count_as_tokens() -> None:
+    relay = EventRelay(hide_usage=False)
+    relay.feed(data({"choices": [{"delta": {"role": "assistant", "content": ""}}]}))
+    assert relay.estimate == 0
+    relay.feed(data({"choices": [{"delta": {"content": " tide"}}]}) * 5)
+    assert relay.fresh == relay.estimate == 5
+    relay.feed(data({"choices": [{"delta": {}, "finish_reason": "length"}]}) + data({"choices": [], "usage": USAGE}))
+    relay.feed(b"data: [DONE]\n\n")
+    assert relay.estimate == 5
