@@ -243,6 +243,8 @@ class Traffic:
             raise audit_unavailable()
         held = await self._reserve(exchange, runtime, decision, call)
         try:
+            if (latest := self._reloader.runtime) is not runtime and latest is not None:
+                await self._still_let_in(exchange, latest, call, presented)
             if decision.grant:
                 self._behaviour.use(decision.grant, exchange.arrived)
             exchange.decided_seconds = perf_counter() - started
@@ -253,6 +255,17 @@ class Traffic:
             raise
         finally:
             self._accounts.settle(exchange, held, call.prompt_tokens)
+
+    async def _still_let_in(self, exchange: Exchange, runtime: Runtime, call: Call, presented: Presented) -> None:
+        """A call may have waited long for a quota: who was revoked meanwhile must not come in. Raises Failure."""
+        identity = await self._identify(exchange, runtime, presented)
+        if identity is None:
+            identity = await self._introspected(exchange, runtime, presented, asked_about(runtime, call))
+        decision = decide_for(runtime, call, identity, exchange.arrived, observed=self._behaviour)
+        if decision.denial is not None and (among := asked_instead(runtime, call, identity)):
+            decision, identity = await self._by_others(exchange, runtime, call, presented, among, decision, identity)
+        if decision.denial is not None:
+            raise self._denied(exchange, decision, decision.denial)
 
     async def _by_others(
         self,

@@ -14,10 +14,10 @@ import openai
 import pytest
 from msgspec.structs import replace
 
-from dataplane.factory import bundle_of, consumer, http_backend, mock_backend, route, shard, target
+from dataplane.factory import bundle_of, consumer, http_backend, mock_backend, route, shard, source, target
 from dataplane.planes import running, url
 from dataplane.raw_http import RawAnswer, admin, chat, connect, exchange, read_chunk, read_head, request
-from dataplane.upstream import Asked, Script, answer, chunk, completion, delta, event, events_head, upstream
+from dataplane.upstream import Asked, Script, Upstream, answer, chunk, completion, delta, event, events_head, upstream
 from dataplane.waiting import until
 from tidegate_dataplane.plane import DataPlane
 from tidegate_dataplane.pressure.turns import Turns
@@ -28,9 +28,16 @@ from tidegate_dataplane.snapshot.entries import (
     ConcurrencyEntry,
     ConcurrencyMode,
     ConsumerEntry,
+    LimitEntry,
+    OnExceed,
     Priority,
+    QuotaEntry,
+    QuotaScope,
     RetryOn,
     TargetEntry,
+    TargetKind,
+    TargetRef,
+    Unit,
 )
 
 PATIENT = Pressure(wait_seconds=30)
@@ -392,6 +399,52 @@ async def test_who_is_revoked_while_waiting_for_a_turn_does_not_come_in(monkeypa
         )
         go_on.set()
         assert (await call).status in {401, 403}
+
+
+def one_at_a_time() -> QuotaEntry:
+    limit = LimitEntry(Unit.CONCURRENT, 1, on_exceed=OnExceed.QUEUE, queue_ms=30_000)
+    return QuotaEntry(source("slots"), (TargetRef(TargetKind.NAMESPACE),), QuotaScope.ROUTE, (limit,))
+
+
+def queued(provider: Upstream, *, consumers: list[ConsumerEntry], revision: int = 1) -> Bundle:
+    return bundle_of(
+        shard(
+            backends=[http_backend("one", provider.url)],
+            routes=[route(targets=(target("one"),), quotas=("slots",), timeout_ms=60_000)],
+            quotas=[one_at_a_time()],
+            consumers=consumers,
+        ),
+        revision=revision,
+    )
+
+
+async def test_calls_wait_for_a_quota_by_priority() -> None:
+    held = Held()
+    async with upstream(held.script) as provider, running(queued(provider, consumers=CALLERS)) as plane:
+        first = await fill(plane, held)
+        rest = []
+        for number, name in enumerate(("low", "normal", "critical"), 1):
+            rest.append(ask(plane, name))
+            await until(lambda number=number: plane.quota_lines.waiting == number)  # type: ignore[misc]  # bound at once
+        for _ in range(4):
+            held.let.release()
+        assert [(await call).status for call in (first, *rest)] == [200] * 4
+    assert held.order == ["normal", "critical", "normal", "low"]
+
+
+async def test_who_is_revoked_while_waiting_for_a_quota_does_not_come_in() -> None:
+    held = Held()
+    async with upstream(held.script) as provider, running(queued(provider, consumers=CALLERS)) as plane:
+        first = await fill(plane, held)
+        revoked, stays = ask(plane, "high"), ask(plane, "other")
+        await until(lambda: plane.quota_lines.waiting == 2)
+        consumers = [replace(one, suspended=one.source.name == "high") for one in CALLERS]
+        await plane.reloader.offer(queued(provider, consumers=consumers, revision=2))
+        held.let.release()
+        assert (await revoked).status in {401, 403}
+        held.let.release()
+        assert [(await call).status for call in (first, stays)] == [200, 200]
+    assert held.order == ["normal", "other"], "and its slot went to the next"
 
 
 async def test_clients_of_openai_read_the_refusal_and_come_again() -> None:
