@@ -13,17 +13,21 @@ from tidegate_dataplane.snapshot.entries import MidStream
 
 # By how much a reservation grows at least when a stream outruns it: tokens.
 _LEAST_MORE = 256
+# And by how much of compute time: not for each piece anew.
+_LEAST_MORE_MS = 1_000
+# An expression may look at the time.
+_TIMED = frozenset({Measure.COMPUTE, Measure.EXPRESSION})
 
 
 class CallMeter:
     """Of one call. `price` is that of the target that answers, None where no limit counts cost. With `bounded`, the
-    caller has set a limit that the provider keeps, and all of that is reserved: it is never too little.
+    caller has set a limit, and all of that is reserved: it is too little only for a provider that does not heed it.
 
     Pieces are counted in a cheap way, which may err upwards. What is noted never goes beyond the reservation, so that
     an error never takes from others what this call does not use; the settlement corrects it.
     """
 
-    __slots__ = ("_asks", "_held", "_input", "_ledger", "_noted", "_output", "_parts", "_price")
+    __slots__ = ("_asks", "_bounded", "_held", "_input", "_ledger", "_noted", "_output", "_parts", "_price", "_timed")
 
     def __init__(self, ledger: Ledger, held: Held, backend: str, price: Price | None, *, bounded: bool) -> None:
         self._ledger = ledger
@@ -33,7 +37,10 @@ class CallMeter:
         self._price = price
         self._input = 0
         self._output = 0
-        self._asks = not bounded and any(_ends(demand) for part in self._parts for demand in part.demands)
+        ends = [demand for part in self._parts for demand in part.demands if _ends(demand)]
+        self._asks = bool(ends)
+        self._timed = any(demand.measure in _TIMED for demand in ends)
+        self._bounded = bounded
         self._noted = ledger.durable and any(part.holdings for part in self._parts)
 
     def begin(self, prompt_tokens: int) -> None:
@@ -45,10 +52,11 @@ class CallMeter:
         self._output += tokens
         if self._noted:
             self._note()
-        return not self._asks or self._output <= self._reserved
+        return not self._asks or self._is_enough()
 
     async def extend(self) -> MidStreamStop | None:
-        amounts = self._amounts(self._output + max(_LEAST_MORE, self._output // 4))
+        output = self._output + max(_LEAST_MORE, self._output // 4)
+        amounts = self._amounts(max(output, self._reserved), ahead=True)
         for part in self._parts:
             refused = await self._ledger.extend(part, amounts, time())
             if refused is not None:
@@ -60,15 +68,27 @@ class CallMeter:
     def _reserved(self) -> int:
         return self._held.call.amounts[Measure.OUTPUT_TOKENS]
 
+    def _is_enough(self) -> bool:
+        # A cheap count may err by half, and must not end what keeps to the caller's own limit.
+        most = 2 * self._reserved + _LEAST_MORE if self._bounded else self._reserved
+        if self._output > most:
+            return False
+        return not self._timed or self._milliseconds() <= self._held.call.amounts[Measure.COMPUTE]
+
     def _note(self) -> None:
         amounts = self._amounts(min(self._output, self._reserved))
         for part in self._parts:
             self._ledger.deliver(part, amounts)
 
-    def _amounts(self, output: int) -> Amounts:
+    def _milliseconds(self) -> int:
+        return int((perf_counter() - self._held.since) * 1000)
+
+    def _amounts(self, output: int, *, ahead: bool = False) -> Amounts:
         price = self._price
         spent = 0 if price is None else cost(price, Usage(self._input, output))
-        milliseconds = int((perf_counter() - self._held.since) * 1000)
+        milliseconds = self._milliseconds()
+        if ahead and self._timed:
+            milliseconds += max(_LEAST_MORE_MS, milliseconds // 4)
         return amounts_of(self._input, output, cost=spent, milliseconds=milliseconds)
 
 
