@@ -132,6 +132,8 @@ class MemoryLedger:
                 continue
             amount = used[terms.measure] if terms.program is None else terms.measured(used)
             if amount != reserved:
+                if amount > reserved and self._cells.get(demand.key) is not cell:
+                    cell = self._present(demand, now)
                 cell.correct(stamp, amount - reserved)
             if not terms.rate and demand.key in self._demands:
                 self._demands[demand.key] = demand  # the quota may have been edited since
@@ -174,6 +176,12 @@ class MemoryLedger:
                 gauge = demand.terms.measure is Measure.CONCURRENT
                 end = 0.0 if gauge else cell.reset_at(time())
                 yield counter_report(demand, used, 0, end)
+
+    def _present(self, demand: Demand, now: float) -> Cell:
+        """The cell of a counter that was forgotten while a call ran, since its window was over."""
+        cell = self._cells.get(demand.key) or self._create(demand)
+        cell.fits(demand, 0, now)
+        return cell
 
     def _create(self, demand: Demand) -> Cell:
         # Not swept here: the cells of the call at hand are not taken from yet, and look idle.

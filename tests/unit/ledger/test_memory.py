@@ -236,3 +236,15 @@ def test_a_counter_made_in_the_middle_of_a_call_does_not_sweep_its_neighbours(ti
     till.take(first, second)
     till.refused(first)
     till.refused(second)
+
+
+def test_what_goes_beyond_a_reservation_counts_though_its_counter_was_forgotten_meanwhile() -> None:
+    till = Till()
+    demand = allowance("long", amount=1_000, window=DAY)
+    late, tomorrow = MIDNIGHT + 86_399, MIDNIGHT + 86_460
+    call = till.take(demand, now=late, output=100)
+    for number in range(3_000):
+        till.take(allowance(f"other-{number}", amount=1_000, window=DAY), now=tomorrow, output=1)
+    assert till.used(demand, tomorrow) == 0
+    till.settle(call, 0, 700, now=late)
+    assert till.used(demand, tomorrow) == 600
