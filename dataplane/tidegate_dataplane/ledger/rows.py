@@ -85,9 +85,11 @@ class Rows:
 
     def take(self, line: Line, result: Result) -> None:
         """What the store says of a line."""
+        low, high = digest_halves(line.key)
+        if result.status == Status.BOUNDS_UNKNOWN and (at := self._journal.find(low, high, line.slot)):
+            self.dirty[at] = None  # by the store's clock its window has not begun: it was not taken
         if result.status in (Status.REBUILDING, Status.BOUNDS_UNKNOWN):
             return
-        low, high = digest_halves(line.key)
         at = self._journal.find(low, high, result.slot)
         if not at:
             if not result.granted:
