@@ -240,6 +240,8 @@ def _cost(
             return None, None
         images = call.images if call.operation is Operation.IMAGE else 0
         most = max(most, bound(price.in_service(service), call.prompt_tokens, output, images))
+        if service and price.services:  # a provider may answer in its standard tier instead
+            most = max(most, bound(price, call.prompt_tokens, output, images))
     return most, default
 
 

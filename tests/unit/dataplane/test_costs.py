@@ -229,3 +229,21 @@ async def test_what_a_quota_charges_beyond_its_amount_is_booked_apart(tmp_path: 
         made = limited(world(http_backend("one", provider.url)), replace(budget(1), limits=(limit,)))
         assert await statuses(made, log, calls=2) == [200, 200]
     assert [(line["cost"], line["overage"]) for line in lines(log)] == [(210, 1_000), (210, 11_000)]
+
+
+async def test_a_cheaper_tier_that_is_only_asked_for_saves_nothing_of_the_reservation() -> None:
+    """The provider may answer in its standard tier: a call that would then go over the budget is not let in."""
+    flex = PriceEntry(input=15_000, output=60_000)
+    table = replace(TABLE, models={"gpt-4o-mini": replace(PRICE, services={"flex": flex})})
+    budget = QuotaEntry(
+        source=source("budget"),
+        target_refs=(TargetRef(kind=TargetKind.NAMESPACE),),
+        per=QuotaScope.CONSUMER,
+        limits=(LimitEntry(unit=Unit.COST, amount=300, window=WindowEntry(calendar=CalendarPeriod.YEAR)),),
+    )
+    async with upstream(answer(completion(usage=(10, 1000)))) as provider:
+        routes = [route(targets=(target("one", model="gpt-4o-mini"),), quotas=("budget",))]
+        made = shard(backends=[http_backend("one", provider.url)], routes=routes, quotas=[budget])
+        async with running(bundle_of(replace(made, prices=(table,)))) as plane:
+            found = await exchange(plane, request(chat(service_tier="flex", max_tokens=1000), key=KEY))
+    assert found.status == 429
