@@ -359,7 +359,7 @@ async def test_an_adaptive_limit_follows_a_provider_that_slows_down_and_recovers
             await until(lambda: gate(plane).limit <= 15, seconds=30)
             for _ in range(200):
                 slow.places.release()
-            await until(lambda: gate(plane).limit >= 30, seconds=60)
+            await until(lambda: gate(plane).limit >= 25, seconds=60)
             stop.set()
             await asyncio.gather(*callers)
 
