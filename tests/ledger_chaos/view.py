@@ -29,6 +29,7 @@ from tidegate_dataplane.ledger.journal import COLUMNS, HELD, HIGH, LOW, STATE, U
 from tidegate_dataplane.store.protocol import KEY_BYTES, OWNER_BYTES
 
 _PREFIX = f"tidegate:{{{GATEWAY}}}:".encode()
+_LOOK_SECONDS = 1.0
 _ENTRY = 5
 _HEAD = 2
 _UNTIL = 4
@@ -62,6 +63,7 @@ class LedgerView:
     """Looks into one Redis."""
 
     def __init__(self, redis: RedisServer) -> None:
+        self._turn = asyncio.Lock()
         self._client = Redis(
             host="127.0.0.1",
             port=redis.port,
@@ -72,11 +74,13 @@ class LedgerView:
 
     async def look(self) -> Figures | None:
         """None while Redis does not answer."""
-        try:
-            return await self._look()
-        except (RedisError, OSError):
-            await self._client.connection_pool.disconnect()
-            return None
+        async with self._turn:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    return await self._look()
+            except (RedisError, OSError):
+                await self._client.connection_pool.disconnect()
+                return None
 
     async def _look(self) -> Figures:
         keys = [key async for key in self._client.scan_iter(count=100) if len(key) == len(_PREFIX) + KEY_BYTES]
