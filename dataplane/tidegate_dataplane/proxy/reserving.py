@@ -130,7 +130,7 @@ class Reserver:
         if cost is None:
             return Refused(denials.price_unknown(route, call.model))
         amounts = amounts_of(call.prompt_tokens, output, cached=call.prompt_tokens, cost=cost, milliseconds=_LEAST_MS)
-        if route.per_call or route.guard.by_call:
+        if route.per_call or route.guard.by_call or (route.shadow is not None and route.shadow.by_call):
             demands = tuple(self._bounded(demand, exchange.arrived) for demand in demands)
         found = await self._take(exchange, exchange.id, demands, amounts, consumer)
         if isinstance(found, Refused):

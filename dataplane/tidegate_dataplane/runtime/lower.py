@@ -79,6 +79,10 @@ from tidegate_dataplane.snapshot.records import DIGEST_BYTES
 SEPARATOR = "\x1f"
 # Callers choose names of models where a route takes any: so many have counters of their own.
 MOST_VALUES: Final = 1_000
+# Whoever has a network of IPv6 can call from more addresses than any store has room for.
+MOST_ADDRESSES: Final = 100_000
+# By the scope of a quota or a rate limit.
+_MOST_BY_CALL: Final[dict[str, int]] = {QuotaScope.MODEL: MOST_VALUES, QuotaScope.ADDRESS: MOST_ADDRESSES}
 _PASSING: Final = frozenset({OnExceed.ALERT, OnExceed.CHARGE})
 _BY_KEY = frozenset({Method.API_KEY})
 
@@ -268,8 +272,7 @@ def lower_bucket(
         rate=rate,
         accuracy=accuracy,
         failure=failure,
-        shadow=shadow,
-        most_values=MOST_VALUES if per is RateLimitScope.MODEL else 0,
+        most_values=_MOST_BY_CALL.get(per, 0),
     )
     return Bucket(ref, per, burst, rate, key, shadow, terms)
 
@@ -369,7 +372,7 @@ def _measure(source: Source, entry: LimitEntry) -> MeasureProgram | None:
 def _most_values(quota: QuotaEntry) -> int:
     if quota.key is not None:
         return quota.key.max_values
-    return MOST_VALUES if quota.per is QuotaScope.MODEL else 0
+    return _MOST_BY_CALL.get(quota.per, 0)
 
 
 def _window(source: Source, entry: WindowEntry) -> Window:
