@@ -4,8 +4,8 @@ from tidegate_dataplane.ledger.demand import MEASURES, Demand, Measure, Terms, W
 from tidegate_dataplane.snapshot.entries import CalendarPeriod, Unit
 
 
-def bucket(key: str = "bucket", *, burst: int, rate: float, obeyed: bool = True, shadow: bool = False) -> Demand:
-    terms = Terms("AIPolicy", "team-a/rates", 1, key, Unit.REQUESTS, Measure.REQUESTS, rate=rate, shadow=shadow)
+def bucket(key: str = "bucket", *, burst: int, rate: float, obeyed: bool = True) -> Demand:
+    terms = Terms("AIPolicy", "team-a/rates", 1, key, Unit.REQUESTS, Measure.REQUESTS, rate=rate)
     return Demand(key, terms, burst, obeyed=obeyed)
 
 

@@ -84,7 +84,6 @@ class Terms(Struct, frozen=True, gc=False):
     accuracy: Accuracy = Accuracy.LOCAL
     failure: FailureMode = FailureMode.CLOSED
     on_exceed: OnExceed = OnExceed.BLOCK
-    shadow: bool = False
     program: MeasureProgram | None = None
     alert: AlertRule | None = None
     mid_stream: MidStream = MidStream.FINISH
@@ -150,10 +149,6 @@ class Demand(Struct, frozen=True, gc=False):
         """Requests a second that flow back into a bucket; 0 of a quota."""
         return self.terms.rate
 
-    @property
-    def shadow(self) -> bool:
-        return self.terms.shadow
-
     def __str__(self) -> str:
         """E.g. `Quota team-a/monthly Tokens`."""
         return f"{self.terms.kind} {self.terms.object} {self.terms.name}"
@@ -169,21 +164,6 @@ class Demands(Struct, frozen=True, gc=False):
     demands: tuple[Demand, ...]
     since: float
     until: float
-
-
-class Standing(Struct, frozen=True, gc=False):
-    """Where a counter stands: for `x-ratelimit-*` headers. `reset_at` is in seconds since the epoch."""
-
-    limit: int
-    remaining: int
-    reset_at: float
-
-
-class Standings(Struct, frozen=True, gc=False):
-    """The tightest obeyed limit in requests, and in tokens of whatever kind; None where there is none."""
-
-    requests: Standing | None
-    tokens: Standing | None
 
 
 class Excess(Struct, frozen=True, gc=False):

@@ -13,12 +13,13 @@ QUANTILE: Final = 0.95
 LEAST_SAMPLES: Final = 50
 MAX_MODELS: Final = 2_048
 DEFAULT_OUTPUT_TOKENS: Final = 1_024
+# What writes text; the others have no output to reserve.
+GENERATING: Final = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.RESPONSES})
 
 _FADES_AFTER: Final = 1_024
 _RENEWED_EVERY: Final = 32
 _STEPS_BITS: Final = 3
 _STEPS: Final = 1 << _STEPS_BITS
-_GENERATING: Final = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.RESPONSES})
 
 _Key = tuple[str, Operation]
 
@@ -49,13 +50,13 @@ class Learnt:
         seen = self._seen.get((model, operation))
         if seen is not None:
             return seen.reserve
-        return DEFAULT_OUTPUT_TOKENS if operation in _GENERATING else 0
+        return DEFAULT_OUTPUT_TOKENS if operation in GENERATING else 0
 
     def learn(self, model: str, operation: Operation, output: int) -> None:
         """One choice of a call that ended in good order wrote `output` tokens."""
         seen = self._seen.get((model, operation))
         if seen is None:
-            if operation not in _GENERATING:
+            if operation not in GENERATING:
                 return
             seen = self._remember((model, operation))
         buckets = seen.buckets

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure, Standings, StoreFailure
+from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure, StoreFailure
 from tidegate_dataplane.ledger.holding import Holding
 from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, Taken
 from tidegate_dataplane.ledger.report import CounterReport
 from tidegate_dataplane.ledger.shared import SharedLedger
-from tidegate_dataplane.snapshot.entries import Accuracy
+from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode
 
 NO_STORE = "this data plane was started without --store"
 
@@ -171,10 +171,6 @@ class Ledger:
         if self.shared is not None:
             yield from self.shared.reports()
 
-    def standings(self, reservation: Reservation, now: float) -> Standings:
-        """Where the tightest limits that are counted here stand."""
-        return self.local.standings(reservation.taken, now)
-
     def _close(self, reservation: Reservation) -> bool:
         if not reservation.open:
             return False
@@ -194,6 +190,6 @@ def _split(demands: Sequence[Demand]) -> tuple[Sequence[Demand], Sequence[Demand
 def _without_store(demands: Sequence[Demand]) -> StoreFailure | None:
     """Shared limits need a store: without one, only those pass that open when it is away."""
     for demand in demands:
-        if demand.obeyed and demand.terms.failure.value != "Open":
+        if demand.obeyed and demand.terms.failure is not FailureMode.OPEN:
             return StoreFailure(demand, NO_STORE)
     return None

@@ -10,7 +10,7 @@ from time import time
 from typing import Final
 
 from tidegate_dataplane.ledger.cells import BucketCell, Calendar, CalendarCell, Cell, GaugeCell, SlidingCell
-from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure, Standing, Standings
+from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
 from tidegate_dataplane.snapshot.entries import MidStream, Unit
 
@@ -148,18 +148,6 @@ class MemoryLedger:
         for cell, stamp, amount in zip(taken.cells, taken.stamps, taken.amounts, strict=True):
             cell.correct(stamp, -amount)
 
-    def standings(self, taken: Taken, now: float) -> Standings:
-        """Where the tightest limits stand, what is taken included."""
-        tightest: list[tuple[int, Demand, Cell] | None] = [None, None]
-        for demand, cell in zip(taken.demands, taken.cells, strict=True):
-            if demand.obeyed:
-                remaining = demand.amount - cell.used()
-                sort = demand.measure is not Measure.REQUESTS
-                least = tightest[sort]
-                if least is None or remaining < least[0]:
-                    tightest[sort] = (remaining, demand, cell)
-        return Standings(_standing(tightest[0], now), _standing(tightest[1], now))
-
     def used(self, demand: Demand, now: float) -> int:
         """What a demand's counter holds, reservations included."""
         cell = self._cells.get(demand.key)
@@ -246,10 +234,3 @@ def _without_refused_buckets(
         return demands, cells, asked
     held = [each for each in zip(demands, cells, asked, strict=True) if each[0].key not in skipped]
     return [each[0] for each in held], [each[1] for each in held], [each[2] for each in held]
-
-
-def _standing(tightest: tuple[int, Demand, Cell] | None, now: float) -> Standing | None:
-    if tightest is None:
-        return None
-    remaining, demand, cell = tightest
-    return Standing(demand.amount, max(0, remaining), cell.reset_at(now))

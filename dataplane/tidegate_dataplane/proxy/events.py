@@ -10,8 +10,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from tidegate_dataplane.counting.output import Delivered
+from tidegate_dataplane.counting.tokenizer import BYTES_PER_TOKEN
 from tidegate_dataplane.proxy.reports import Report, read_event
-from tidegate_dataplane.proxy.usage import BYTES_PER_TOKEN
 
 # An event beyond this is not held back until it is whole: the stream ends with an error instead.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -138,7 +138,7 @@ class EventRelay:
             before = self.report
             if before is not None and not report.has_input:
                 usage = replace(report.usage, input=before.usage.input, cached=before.usage.cached)
-                report = Report(usage, before.has_input, report.has_output)
+                report = Report(usage, before.has_input)
             self.report = report
         if self._hide:
             event = b"" if bare else event.replace(_NO_USAGE_YET, b"")

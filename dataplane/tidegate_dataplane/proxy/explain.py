@@ -18,8 +18,8 @@ from tidegate_dataplane.engine.path import LISTING, parse_path, path_of
 from tidegate_dataplane.engine.prove import CertificateProof, prove
 from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS
 from tidegate_dataplane.engine.risk import UNSEEN, Observed
+from tidegate_dataplane.ledger.learnt import DEFAULT_OUTPUT_TOKENS
 from tidegate_dataplane.proxy.keys import presented_keys
-from tidegate_dataplane.proxy.usage import DEFAULT_OUTPUT_TOKENS
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import Identity
 from tidegate_dataplane.snapshot.entries import Method, Operation

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from tidegate_dataplane.counting.counter import TokenCounter
 from tidegate_dataplane.counting.prompt import Counted
+from tidegate_dataplane.ledger.learnt import GENERATING
 from tidegate_dataplane.pricing.usage import Usage
 from tidegate_dataplane.proxy.events import EventRelay
 from tidegate_dataplane.proxy.intake import Prompt
 from tidegate_dataplane.proxy.reports import Report, count_pictures, read_usage
-from tidegate_dataplane.proxy.usage import COUNTED, ESTIMATED, GENERATING
+from tidegate_dataplane.proxy.usage import COUNTED, ESTIMATED
 from tidegate_dataplane.snapshot.entries import Operation
 
 _NO_TEXT = Counted(0, True)

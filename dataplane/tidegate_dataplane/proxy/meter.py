@@ -6,15 +6,11 @@ from msgspec import Struct
 
 
 class MidStreamStop(Struct, frozen=True, gc=False):
-    """A limit ran out in the middle of a stream that may not finish. `code` is that of the error event."""
+    """A limit ran out in the middle of a stream that may not finish. `code` is that of the error event,
+    `message` says why in words for the caller."""
 
     code: str
     message: str
-
-    @property
-    def denial(self) -> str:
-        """Why, in words for the caller."""
-        return self.message
 
 
 class Meter(Protocol):

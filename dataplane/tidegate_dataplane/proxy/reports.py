@@ -25,11 +25,10 @@ MAX_TOKENS: Final = 1_000_000_000  # beyond any context; what is larger is not b
 
 
 class Report(NamedTuple):
-    """What a provider says. A number that it does not say, or that cannot be, is 0 in `usage` and named so here."""
+    """What a provider says. A number that it does not say, or that cannot be, is 0 in `usage`."""
 
     usage: Usage
     has_input: bool
-    has_output: bool
 
 
 class EventReport(NamedTuple):
@@ -171,7 +170,7 @@ def _plain(usage: _Usage, service: str | None) -> Report | None:
     ):
         return None
     found = Usage(tokens, total, cached, writes, thought, heard, said, seen, drawn, 0, REPORTED, service or "")
-    return Report(found, True, output is not None)
+    return Report(found, has_input=True)
 
 
 _NOTHING_READ = _Read()
@@ -219,7 +218,7 @@ def _careful(usage: Any, service: Any) -> Report | None:
         source=REPORTED,
         service=service if isinstance(service, str) and len(service) <= _LONGEST_NAME else "",
     )
-    return Report(found, has_input=bool(told), has_output=output_told is not None)
+    return Report(found, has_input=bool(told))
 
 
 def _larger(usage: dict[str, Any], name: str, other: str) -> int | None:

@@ -1,21 +1,17 @@
 """How many tokens to reserve before the call, and where the number in the end may be from.
 
-Estimates. Input: the bytes of the prompt as JSON, a quarter token each, at least one; English text takes about four
-characters a token (OpenAI, "What are tokens and how to count them?"), and JSON's own characters make the estimate err
-upwards. What is reserved errs upwards for other texts too (`bound_input`). Output that is reserved: what the caller
-allows, else DEFAULT_OUTPUT_TOKENS.
+Input: a bound that errs upwards, whatever the text (`bound_input`). Output: what the caller allows, else
+DEFAULT_OUTPUT_TOKENS until it is learnt what such calls come to (`ledger.learnt`).
 """
 
 import re
 from typing import Final
 
+from tidegate_dataplane.ledger.learnt import DEFAULT_OUTPUT_TOKENS, GENERATING
 from tidegate_dataplane.snapshot.entries import Operation
 
-DEFAULT_OUTPUT_TOKENS: Final = 1024
-BYTES_PER_TOKEN: Final = 4
 # A large picture takes 1,445 (OpenAI, "Images and vision") or 1,600 (Anthropic, "Vision").
 PICTURE_TOKENS: Final = 1_600
-GENERATING: Final = frozenset({Operation.CHAT, Operation.COMPLETION, Operation.RESPONSES})
 
 REPORTED: Final = "Reported"  # by the provider
 COUNTED: Final = "Counted"  # here, by the model's own tokenizer
@@ -24,11 +20,6 @@ ESTIMATED: Final = "Estimated"  # from the number of bytes
 
 _LETTERS: Final = b" abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DATA_URL: Final = re.compile(rb'"(?:url|image_url)"\s*:\s*"data:image/')
-
-
-def estimate_input(prompt_bytes: int) -> int:
-    """What to reserve for a prompt."""
-    return max(1, -(-prompt_bytes // BYTES_PER_TOKEN))
 
 
 def bound_input(text: bytes) -> int:

@@ -180,7 +180,7 @@ def test_a_sliding_window_is_freed_as_time_passes(till: Till) -> None:
 
 def test_what_need_not_be_obeyed_is_counted_and_reported(till: Till) -> None:
     alert = allowance(amount=10, window=DAY, obeyed=False)
-    shadow = bucket(burst=1, rate=0.001, obeyed=False, shadow=True)
+    shadow = bucket(burst=1, rate=0.001, obeyed=False)
     assert till.take(alert, shadow, prompt=8).exceeded == ()
     over = till.take(alert, shadow, prompt=8)
     assert [(one.demand, one.used) for one in over.exceeded] == [(alert, 8), (shadow, 1)]
@@ -197,26 +197,6 @@ def test_a_changed_amount_keeps_what_is_used(till: Till) -> None:
     till.take(bucket(burst=3, rate=0.001))
     till.refused(bucket(burst=1, rate=0.001))
     till.take(bucket(burst=2, rate=0.001))
-
-
-def test_standings_are_those_of_the_tightest_obeyed_limits(till: Till) -> None:
-    held = till.take(
-        bucket(burst=10, rate=2.0),
-        allowance(unit=Unit.REQUESTS, amount=5, window=DAY),
-        allowance(amount=1000, window=DAY),
-        allowance(unit=Unit.OUTPUT_TOKENS, amount=900, window=sliding(60)),
-        allowance("alert", amount=1, window=DAY, obeyed=False),
-        prompt=800,
-        output=100,
-    )
-    standings = till.ledger.standings(held, NOON)
-    assert standings.requests is not None
-    assert standings.tokens is not None
-    assert (standings.requests.limit, standings.requests.remaining) == (5, 4)
-    assert standings.requests.reset_at == MIDNIGHT + 86_400
-    assert (standings.tokens.limit, standings.tokens.remaining) == (1000, 100)
-    none = till.ledger.standings(till.take(), NOON)
-    assert (none.requests, none.tokens) == (None, None)
 
 
 def test_idle_counters_go_and_those_in_use_stay(till: Till) -> None:

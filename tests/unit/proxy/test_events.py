@@ -17,7 +17,7 @@ def data(value: object) -> bytes:
 
 
 def reported(input: int, output: int) -> Report:
-    return Report(Usage(input, output, source="Reported"), has_input=True, has_output=True)
+    return Report(Usage(input, output, source="Reported"), has_input=True)
 
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4}
