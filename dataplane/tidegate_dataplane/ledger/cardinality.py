@@ -110,6 +110,10 @@ class Cardinality:
             values.lasts = terms.window.sliding_seconds * (SLOTS + 2) / SLOTS
         return values.scope(value, now)
 
+    def __len__(self) -> int:
+        """Of how many limits values are known."""
+        return len(self._known)
+
     def keep(self, keys: frozenset[str]) -> None:
         """Forget the values of all limits but these, given by `Terms.key`."""
         self._known = {key: values for key, values in self._known.items() if key in keys}

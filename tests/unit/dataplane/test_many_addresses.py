@@ -48,4 +48,7 @@ async def test_addresses_beyond_so_many_share_one_counter(monkeypatch: pytest.Mo
     async with running(bundle_of(made)) as plane:
         served = [(await exchange(plane, request(chat(), key=KEY))).status for _ in range(30)]
         assert plane.ledger.counters == 6
+        assert len(plane._reserver._values) == 1
+        await plane.reloader.offer(bundle_of(shard(), revision=2))
+        assert len(plane._reserver._values) == 0
     assert served.count(200) == 5 + 3
