@@ -182,7 +182,6 @@ class DataPlane:
         if runtime is not None:
             self.gates.follow(runtime.backends)
             self._reserver.follow(runtime)
-            self._reserver.follow(runtime)
         if runtime is not None and runtime.providers is not self._providers:
             self._providers = runtime.providers
             self.tokens.follow({key: provider.entry for key, provider in runtime.providers.by_key.items()})

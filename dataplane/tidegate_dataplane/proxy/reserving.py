@@ -79,12 +79,6 @@ class Reserver:
         buckets = (bucket.terms for policy in runtime.policies.values() for bucket in policy.buckets)
         self._values.keep(frozenset(terms.key for terms in (*quotas, *buckets) if terms.most_values))
 
-    def follow(self, runtime: Runtime) -> None:
-        """Forget what is known of limits that are gone."""
-        quotas = (limit.terms for quota in runtime.quotas.values() for limit in quota.limits)
-        rates = (bucket.terms for policy in runtime.policies.values() for bucket in policy.buckets)
-        self._values.keep(frozenset(terms.key for terms in (*quotas, *rates) if terms.most_values))
-
     async def reserve(self, exchange: Exchange, runtime: Runtime, call: Call, decision: Decision) -> Held | Refused:
         """All that the call needs, or nothing."""
         route, consumer = decision.route, decision.consumer
