@@ -1,5 +1,7 @@
 """This data plane's part of shared counters: rows of the journal, what the store says of them, and what it is told."""
 
+from collections.abc import Iterator
+from itertools import islice
 from math import inf
 from time import monotonic
 from typing import Final
@@ -66,14 +68,15 @@ class Rows:
 
     def reports(self, seen: set[int], most: int) -> list[Line]:
         """The figures of changed rows, `most` at a time; `seen` gets to know which."""
-        lines: list[Line] = []
         dirty = self.dirty
-        while dirty and len(lines) < most:
-            at = next(iter(dirty))
-            del dirty[at]
-            seen.add(at)
-            lines.append(self._report(at))
-        return lines
+        taken = list(islice(dirty, most))
+        if len(taken) == len(dirty):
+            dirty.clear()  # gives its memory back, which deleting key by key does not
+        else:
+            for at in taken:
+                del dirty[at]
+        seen.update(taken)
+        return [self._report(at) for at in taken]
 
     def _report(self, at: int) -> Line:
         cells = self._journal.cells
@@ -122,13 +125,13 @@ class Rows:
         for at in self._journal.rows():
             self.return_spare(at)
 
-    def declared(self) -> tuple[list[int], list[Declared]]:
-        """All that the journal knows."""
-        cells = self._journal.cells
-        rows = list(self._journal.rows())
-        return rows, [self._declared(cells, at) for at in rows]
+    def declared(self) -> Iterator[tuple[int, Declared]]:
+        """All that the journal knows. It may take its time: what changes meanwhile is reported afterwards."""
+        for at in self._journal.rows():
+            yield at, self._declared(at)
 
-    def _declared(self, cells: memoryview, at: int) -> Declared:
+    def _declared(self, at: int) -> Declared:
+        cells = self._journal.cells
         bounds = self._places.report_bounds(cells[at + KIND], cells[at + WIDTH], cells[at + SLOT], cells[at + END])
         used, firm = cells[at + USED], cells[at + USED] + cells[at + HELD]
         key = key_bytes_of(cells[at + LOW], cells[at + HIGH])
