@@ -1,4 +1,4 @@
-"""The reference of answers has a row for each error code that the data plane can give, with its status, and no other."""
+"""The reference of answers has a row for each error code that a data plane can give, and no other."""
 
 import ast
 import re
