@@ -77,7 +77,7 @@ class StatusWriter:
         self._on_change = on_change
         self._rollout = Rollout()
         self._verdicts: Mapping[ObjectKey, Verdict] = {}
-        self._consumers: Mapping[ObjectKey, AnyEntry] = {}
+        self._served: Mapping[ObjectKey, AnyEntry] = {}
         self._reports: tuple[PlaneReport, ...] = ()
         self._queue: deque[ObjectKey] = deque()
         self._queued: set[ObjectKey] = set()
@@ -104,7 +104,7 @@ class StatusWriter:
         """Leadership was lost: whoever leads meanwhile may publish and write, so nothing here is known any more."""
         self._rollout = Rollout()
         self._verdicts = {}
-        self._consumers = {}
+        self._served = {}
         self._queue.clear()
         self._queued.clear()
         self._ending = ()
@@ -121,7 +121,7 @@ class StatusWriter:
             key for key, verdict in verdicts.items() if (before := former.get(key)) is not verdict and before != verdict
         )
         changed.update(self._rotated(compiled))
-        self._verdicts, self._consumers = verdicts, compiled.served.entries
+        self._verdicts, self._served = verdicts, compiled.served.entries
         if changed:
             self._published_at = asyncio.get_running_loop().time()
         self._enqueue(changed)
@@ -130,7 +130,7 @@ class StatusWriter:
 
     def _rotated(self, compiled: Compiled) -> set[ObjectKey]:
         """Consumers whose keys were replaced: nothing else about them need have changed."""
-        served, former = compiled.served.entries, self._consumers
+        served, former = compiled.served.entries, self._served
         generating = (
             ObjectKey(Kind.CONSUMER, entry.source.namespace, entry.source.name) for entry in compiled.generating
         )
@@ -142,7 +142,7 @@ class StatusWriter:
 
     def consumers(self) -> Iterable[ConsumerEntry]:
         """Those in force."""
-        return (entry for entry in self._consumers.values() if isinstance(entry, ConsumerEntry))
+        return (entry for entry in self._served.values() if isinstance(entry, ConsumerEntry))
 
     def planes_changed(self) -> None:
         """Data planes came, went, or run another revision."""
@@ -154,7 +154,7 @@ class StatusWriter:
 
     def quotas(self) -> Iterable[QuotaEntry]:
         """Those in force."""
-        return (entry for entry in self._consumers.values() if isinstance(entry, QuotaEntry))
+        return (entry for entry in self._served.values() if isinstance(entry, QuotaEntry))
 
     def audit(self) -> None:
         """Look at every object again: somebody else may have changed a status."""
@@ -215,7 +215,7 @@ class StatusWriter:
             previous=previous,
             now=now,
         )
-        entry = self._consumers.get(verdict.key)
+        entry = self._served.get(verdict.key)
         if isinstance(entry, QuotaEntry):
             return replace(status, quota=self._figures(verdict.key, entry) or previous.quota)
         if not isinstance(entry, ConsumerEntry):

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from tidegate_dataplane.ledger.calendar import bounds
+from tidegate_dataplane.ledger.calendar import bounds, following
 from tidegate_dataplane.ledger.cells import SLOTS, nanoseconds_per_token
 from tidegate_dataplane.ledger.demand import Demand, Window
 from tidegate_dataplane.snapshot.entries import Accuracy
@@ -107,9 +107,9 @@ def _window(window: Window, now: int) -> Place:
         ends = (slot + SLOTS + 2) * width + _GRACE_MS
         return Place(Kind.SLIDING, width, SLOTS + 1, 0, slot, ends, (slot + 2) * width)
     present = bounds(window.calendar, window.time_zone, now / 1000)
-    following = bounds(window.calendar, window.time_zone, present.end)
+    after = following(window.calendar, window.time_zone, present)
     start, end = int(present.start * 1000), int(present.end * 1000)
-    return Place(Kind.WINDOW, start, end, int(following.end * 1000), start, end + _GRACE_MS, end)
+    return Place(Kind.WINDOW, start, end, int(after.end * 1000), start, end + _GRACE_MS, end)
 
 
 def _bucket(rate: float, burst: int, accuracy: Accuracy) -> Place:

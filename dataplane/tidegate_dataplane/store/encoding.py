@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from tidegate_dataplane.store.protocol import HOLD_TTL_MS, OWNER_TTL_MS, Declared, Kind, Line, Result
+from tidegate_dataplane.store.protocol import HOLD_TTL_MS, KEY_BYTES, OWNER_TTL_MS, Declared, Kind, Line, Result
 
 _BUCKET: Final = int(Kind.BUCKET)
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -122,8 +122,8 @@ class Command:
     def __init__(self, gateway: str, script: bytes, digest: bytes) -> None:
         self._prefix = f"tidegate:{{{gateway}}}:".encode()
         self._fixed = b"".join(_bulk(self._prefix + name) for name in (b"state", b"owners", b"alive"))
-        # Every counter's key is as long as the others: 16 bytes after the prefix.
-        self._key_head = b"$%d\r\n%b" % (len(self._prefix) + 16, self._prefix)
+        # Every counter's key is as long as the others.
+        self._key_head = b"$%d\r\n%b" % (len(self._prefix) + KEY_BYTES, self._prefix)
         self._by_digest = _bulk(b"EVALSHA") + _bulk(digest)
         self._by_text = _bulk(b"EVAL") + _bulk(script)
 

@@ -9,12 +9,12 @@ from tidegate_dataplane.snapshot.entries import OnExceed, QuotaEntry, RouteEntry
 from tidegate_operator.compile.forms import Forms
 from tidegate_operator.compile.lowered import Lowered
 from tidegate_operator.compile.memo import Memo
-from tidegate_operator.compile.parents import ancestors, parent_of
+from tidegate_operator.compile.parents import ancestors, applying, parent_of
 from tidegate_operator.compile.problems import Problems, sort_findings
 from tidegate_operator.compile.quota_notes import quota_notes
 from tidegate_operator.compile.secret_values import Secrets, found_value
 from tidegate_operator.verdicts import Finding, Reason
-from tidegate_operator.world import Facts, Kind, ObjectKey, World
+from tidegate_operator.world import Facts, ObjectKey, World
 
 _NAMED_ROUTES = 3
 
@@ -58,7 +58,7 @@ def note_fallbacks(forms: Forms, out: Lowered) -> None:
     blocked: dict[ObjectKey, list[str]] = {}
     for entry in out.entries.values():
         if isinstance(entry, RouteEntry) and entry.quotas and not any(target.fallback for target in entry.targets):
-            for key in _applying(entry, forms) & falling.keys():
+            for key in applying(entry, forms.quotas) & falling.keys():
                 blocked.setdefault(key, []).append(entry.source.key)
     for key, routes in blocked.items():
         note = Finding(
@@ -107,11 +107,6 @@ def _circle(key: ObjectKey, forms: Forms) -> Iterator[Finding]:
     if key in ancestors(key, forms.quotas):
         message = "leads back to this quota: each of them counts a call once; end the circle at the largest one"
         yield Finding(Reason.PARENT_CYCLE, "spec.parent", message)
-
-
-def _applying(route: RouteEntry, forms: Forms) -> set[ObjectKey]:
-    attached = {ObjectKey(Kind.QUOTA, *key.split("/", 1)) for key in route.quotas}
-    return attached.union(*(ancestors(key, forms.quotas) for key in attached))
 
 
 def _listed(routes: list[str]) -> str:

@@ -7,7 +7,7 @@ from tidegate_dataplane.pricing.lookup import Table
 from tidegate_dataplane.snapshot.entries import BackendEntry, Provider, QuotaEntry, RouteEntry, Unit
 from tidegate_operator.compile.forms import Forms
 from tidegate_operator.compile.lowered import Lowered
-from tidegate_operator.compile.parents import ancestors
+from tidegate_operator.compile.parents import applying
 from tidegate_operator.compile.prices import price_table
 from tidegate_operator.compile.problems import sort_findings
 from tidegate_operator.verdicts import Finding, Reason
@@ -23,13 +23,12 @@ def note_prices(forms: Forms, out: Lowered) -> None:
         return
     unpriced: dict[ObjectKey, set[tuple[str, str]]] = {}
     for entry in out.entries.values():
-        if isinstance(entry, RouteEntry) and entry.quotas:
-            attached = {ObjectKey(Kind.QUOTA, *key.split("/", 1)) for key in entry.quotas}
-            applying = attached.union(*(ancestors(key, forms.quotas) for key in attached))
-            if concerned := applying & insisting.keys():
-                found = set(_unpriced(entry, forms))
-                for key in concerned:
-                    unpriced.setdefault(key, set()).update(found)
+        if not isinstance(entry, RouteEntry) or not entry.quotas:
+            continue
+        if concerned := applying(entry, forms.quotas) & insisting.keys():
+            found = set(_unpriced(entry, forms))
+            for key in concerned:
+                unpriced.setdefault(key, set()).update(found)
     for key, models in unpriced.items():
         if models:
             note = Finding(Reason.NO_PRICE, f"spec.limits[{insisting[key]}]", _message(sorted(models)))

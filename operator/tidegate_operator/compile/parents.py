@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from tidegate_dataplane.snapshot.entries import QuotaEntry
+from tidegate_dataplane.snapshot.entries import QuotaEntry, RouteEntry
 from tidegate_operator.world import Kind, ObjectKey
 
 Quotas = Mapping[ObjectKey, QuotaEntry]
@@ -24,3 +24,9 @@ def ancestors(key: ObjectKey, quotas: Quotas) -> Iterator[ObjectKey]:
         yield parent
         seen.add(parent)
         parent = parent_of(parent, quotas)
+
+
+def applying(route: RouteEntry, quotas: Quotas) -> set[ObjectKey]:
+    """The quotas attached to a route, and all above them."""
+    attached = {ObjectKey(Kind.QUOTA, *key.split("/", 1)) for key in route.quotas}
+    return attached.union(*(ancestors(key, quotas) for key in attached))

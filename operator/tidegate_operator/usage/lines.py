@@ -56,7 +56,6 @@ class Line(Struct, rename="camel", gc=False):
     target: UsedTarget | None = None
     tokens: UsedTokens | None = None
     cost: int | None = None
-    price_source: str = ""
     overage: int = 0
 
 
