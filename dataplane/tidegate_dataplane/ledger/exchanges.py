@@ -29,6 +29,7 @@ from tidegate_dataplane.snapshot.entries import Accuracy
 from tidegate_dataplane.store.protocol import (
     SPARE_SECONDS,
     Answer,
+    Declared,
     EpochChanged,
     Kind,
     Line,
@@ -45,6 +46,8 @@ BATCH_DECISIONS: Final = 64
 BATCH_REPORTS: Final = 256
 # However many limits a call has: the store does nothing else while it works on a batch.
 BATCH_LINES: Final = 1_024
+# About five milliseconds.
+_ROWS_AT_ONCE: Final = 2_000
 # How often what was settled is reported, and idle rows are looked at.
 REPORT_SECONDS: Final = 0.1
 # A slice: so many calls like this one, or this part of the limit, whichever is more.
@@ -95,7 +98,8 @@ class Exchanges:
             await asyncio.gather(self._pump, return_exceptions=True)
         self._drop_spare()
         try:
-            while self._rows.dirty:
+            # What the store does not take now, it will not take a moment later.
+            for _ in range(0, len(self._rows.dirty), BATCH_REPORTS):
                 await self._exchange()
         except (StoreUnavailable, EpochChanged):
             pass
@@ -315,7 +319,13 @@ class Exchanges:
     async def _declare(self) -> bool:
         """The store lost something: tell it all that the journal knows. False when it cannot be told."""
         self._drop_spare()
-        rows, declared = self._rows.declared()
+        rows: list[int] = []
+        declared: list[Declared] = []
+        for at, row in self._rows.declared():
+            rows.append(at)
+            declared.append(row)
+            if not len(rows) % _ROWS_AT_ONCE:
+                await asyncio.sleep(0)  # calls go on meanwhile
         known = self._store.known_owners or (None if self._journal.position.epoch else ())
         try:
             results = await self._store.declare(declared, known)

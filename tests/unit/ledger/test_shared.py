@@ -317,3 +317,17 @@ async def test_a_rate_that_takes_ages_to_fill_stays_within_what_the_store_can_co
             line = plane.store.asked[-1]
             assert line.a >= 1e9 / rate - 1e-6
             assert line.a * line.b <= 4 * 10**18
+
+
+async def test_calls_go_on_while_very_much_is_declared() -> None:
+    async with running() as plane:
+        for number in range(100_000):
+            plane.journal.add(number * 7_919, number, 1, Kind.WINDOW, 0, 10**15)
+        longest, before = 0.0, time.monotonic()
+        declaring = asyncio.create_task(plane.shared._exchanges._declare())
+        while not declaring.done():
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            longest, before = max(longest, now - before), now
+        assert await declaring
+        assert longest < 0.15
