@@ -186,6 +186,9 @@ def limit_exceeded(excess: Excess) -> Denial:
     rule = RuleRef(demand.kind, demand.object, demand.generation, demand.name)
     whose = f"{demand} of {demand.scope}" if demand.scope else str(demand)
     limit, used, asked = (shown(demand.unit, amount) for amount in (excess.limit, excess.used, excess.asked))
+    if excess.retry_after == math.inf and not excess.limit:
+        message = f"{whose} allows nothing here: ask its owner for an amount, or for this cluster's share of it."
+        return Denial(429, "quota_exceeded", "rate_limit_error", message, rule=rule)
     if excess.retry_after == math.inf:
         message = (
             f"{whose} allows {limit} in all and this call may need {asked}: "

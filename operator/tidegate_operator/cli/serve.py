@@ -18,7 +18,7 @@ from tidegate_dataplane.store.flags import add_store_flags, read_store
 from tidegate_dataplane.store.settings import StoreSettings
 from tidegate_operator.cli.cluster_fact import ClusterFact, read_facts
 from tidegate_operator.cli.sample_call import sample_call
-from tidegate_operator.cli.serve_view import ServeView
+from tidegate_operator.cli.serve_view import ServeView, shared_limits
 from tidegate_operator.compile import CompileError
 from tidegate_operator.embedded import EmbeddedOperator, Revision
 from tidegate_operator.folder import Folder
@@ -63,7 +63,8 @@ def serve(
         raise typer.BadParameter(str(error)) from error
     facts = Facts(platform_namespace=platform_namespace, cluster=read_facts(cluster_fact))
     operator = EmbeddedOperator(Folder((directory,)), facts)
-    uvloop.run(_Serve(operator, plane, ServeView(Console())).run(directory if watch else None))
+    serving = _Serve(operator, plane, ServeView(Console()), has_store=settings.store is not None)
+    uvloop.run(serving.run(directory if watch else None))
 
 
 def _store(url: str) -> StoreSettings | None:
@@ -74,10 +75,11 @@ def _store(url: str) -> StoreSettings | None:
 
 
 class _Serve:
-    def __init__(self, operator: EmbeddedOperator, plane: DataPlane, view: ServeView) -> None:
+    def __init__(self, operator: EmbeddedOperator, plane: DataPlane, view: ServeView, *, has_store: bool) -> None:
         self._operator = operator
         self._plane = plane
         self._view = view
+        self._has_store = has_store
 
     async def run(self, watched: Path | None) -> None:
         """Serve until the process is told to stop."""
@@ -125,3 +127,5 @@ class _Serve:
             served = revision.compiled.served
             call = sample_call(runtime, served, reading.world, reading.secret_manifests, time.time())
         self._view.listening(f"http://{self._plane.address}", f"http://{self._plane.admin_address}", call)
+        if not self._has_store and (without := shared_limits(revision.compiled.served)):
+            self._view.without_store(without)

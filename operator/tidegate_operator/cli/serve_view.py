@@ -8,7 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tidegate_dataplane.snapshot.entries import Accuracy, PolicyEntry, QuotaEntry
 from tidegate_operator.cli.sample_call import KEY_VARIABLE, SampleCall
+from tidegate_operator.compile import Served
 from tidegate_operator.conditions import approval_reason
 from tidegate_operator.embedded import Revision
 from tidegate_operator.offline.judge import schema_problems
@@ -59,6 +61,14 @@ class ServeView:
         self._console.print(Text(f"  {call.curl(url)}"), soft_wrap=True)
         self._print("")
 
+    def without_store(self, limits: list[str]) -> None:
+        """Limits that are counted in a store which nobody named."""
+        more = f" and {len(limits) - 1} more" if len(limits) > 1 else ""
+        self._print(
+            f"[yellow]no shared store:[/] {limits[0]}{more} count in one; until you give --store, such as"
+            " redis://127.0.0.1:6379, they do what their failureMode says\n"
+        )
+
     def edited(self, revision: Revision, *, refused: str = "") -> None:
         """What an edit changed, or why it changed nothing."""
         lines = list(_changes(self._verdicts, revision.compiled.verdicts))
@@ -100,6 +110,19 @@ class ServeView:
 
     def _print(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, highlight=False)
+
+
+def shared_limits(served: Served) -> list[str]:
+    """The quotas, and policies with rate limits, that are counted in a shared store."""
+    return [
+        str(key)
+        for key, entry in sorted(served.entries.items(), key=lambda item: str(item[0]))
+        if (isinstance(entry, QuotaEntry) and entry.accuracy is not Accuracy.LOCAL)
+        or (
+            isinstance(entry, PolicyEntry)
+            and any(limit.accuracy is not Accuracy.LOCAL for limit in entry.rate_limits or ())
+        )
+    ]
 
 
 def problems_of(revision: Revision) -> list[Problem]:

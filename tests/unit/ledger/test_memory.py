@@ -121,6 +121,13 @@ def test_a_call_that_asks_for_more_than_the_whole_limit_never_passes(till: Till)
         assert "ask for fewer tokens" in denial.message
 
 
+def test_an_amount_of_nothing_is_not_blamed_on_the_call(till: Till) -> None:
+    denial = limit_exceeded(till.refused(allowance(amount=0, window=DAY), prompt=1))
+    assert (denial.status, denial.code, denial.retry_after) == (429, "quota_exceeded", None)
+    assert "allows nothing here: ask its owner" in denial.message
+    assert "fewer tokens" not in denial.message
+
+
 def test_a_refusal_says_which_limit_and_when_to_return(till: Till) -> None:
     limit = bucket("per-app", burst=1, rate=0.1)
     till.take(limit)
