@@ -11,7 +11,10 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from tidegate_dataplane.admin import Admin
-from tidegate_dataplane.alerts import Alerts, Deliveries, ProcessClaims, StoreClaims, Webhook
+from tidegate_dataplane.alerts.alerts import Alerts
+from tidegate_dataplane.alerts.claims import ProcessClaims, StoreClaims
+from tidegate_dataplane.alerts.delivery import Deliveries
+from tidegate_dataplane.alerts.webhook import Webhook
 from tidegate_dataplane.app import Traffic
 from tidegate_dataplane.audit import open_log
 from tidegate_dataplane.authenticate.authenticator import Authenticator
@@ -22,9 +25,10 @@ from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.key_report import KeyReport
 from tidegate_dataplane.key_uses import KeyUses
-from tidegate_dataplane.ledger.opening import open_ledger, open_store
 from tidegate_dataplane.listener import Listener
 from tidegate_dataplane.metrics import Metrics
+from tidegate_dataplane.open_ledger import open_ledger, open_store
+from tidegate_dataplane.plane_metrics import read_parts
 from tidegate_dataplane.pressure.gates import Gates
 from tidegate_dataplane.pressure.report import PressureReport
 from tidegate_dataplane.pressure.turns import Turns
@@ -41,21 +45,17 @@ from tidegate_dataplane.reload import Outcome, Reloader
 from tidegate_dataplane.runtime.providers import Providers
 from tidegate_dataplane.settings import Address, Settings
 from tidegate_dataplane.source.api_client import ApiClient
-from tidegate_dataplane.source.backoff import Backoff
 from tidegate_dataplane.source.directory import CredentialsDirectory, DirectorySource
 from tidegate_dataplane.source.file import FileSource
-from tidegate_dataplane.source.files import PolledSource
+from tidegate_dataplane.source.follow import Source, follow
 from tidegate_dataplane.source.kubernetes import KubernetesSource
-from tidegate_dataplane.source.state import Health, SourceState
+from tidegate_dataplane.source.state import SourceState
 from tidegate_dataplane.store.protocol import StoreState
 from tidegate_dataplane.transport.connections import Connections
 from tidegate_dataplane.transport.tls import ServerTls
 from tidegate_dataplane.upstream import UpstreamClient
 
 _log = logging.getLogger(__name__)
-
-# How long a source that failed waits before it begins anew: at first, and at the longest.
-_RESTART_SECONDS = (0.2, 10.0)
 
 
 class DataPlane:
@@ -141,7 +141,7 @@ class DataPlane:
             await self.ledger.shared.start()
         loop = asyncio.get_running_loop()
         for source in self._sources:
-            self._tasks.append(loop.create_task(_follow(source), name=type(source).__name__))
+            self._tasks.append(loop.create_task(follow(source), name=type(source).__name__))
         _log.info("serving %s, admin on %s", self.address, self.admin_address)
 
     async def wait_closed(self) -> None:
@@ -190,9 +190,9 @@ class DataPlane:
         if self._audit is not None:
             await asyncio.to_thread(self._audit.stop)
 
-    def _make_sources(self) -> list[KubernetesSource | PolledSource]:
+    def _make_sources(self) -> list[Source]:
         settings, reloader, credentials = self._settings, self.reloader, self.credentials
-        sources: list[KubernetesSource | PolledSource] = []
+        sources: list[Source] = []
         if settings.api is not None:
             api = ApiClient(settings.api, self._client)
             sources.append(
@@ -282,34 +282,16 @@ class DataPlane:
         return [state for source in self._sources for state in source.states]
 
     def _read_metrics(self) -> None:
-        reloader, ledger, audit = self.reloader, self.ledger, self._audit
-        store, shared = self._store, self.ledger.shared
         self.metrics.read_families(lambda: families(self.tokens))
         self.metrics.read_families(self._pressure.families)
         self.metrics.read_families(self.alerts.families)
-        self.metrics.read_gauges(
-            lambda: {
-                "tidegate_revision": reloader.revision,
-                "tidegate_ready": float(self.ready),
-                "tidegate_ledger_counters": ledger.counters,
-                "tidegate_ledger_reservations": ledger.outstanding,
-                "tidegate_store_connected": 1.0 if store is None else float(store.state.connected),
-                "tidegate_load_seconds": 0.0 if reloader.loaded is None else reloader.loaded.seconds,
-                "tidegate_audit_seq": 0 if audit is None else audit.head.seq,
-                "tidegate_audit_waiting": 0 if audit is None else audit.waiting,
-                "tidegate_audit_failing": 0 if audit is None else float(bool(audit.failure)),
-            }
-        )
-        self.metrics.read_counters(
-            lambda: {
-                "tidegate_snapshots_refused": reloader.refusals,
-                "tidegate_ledger_overshoot_tokens": ledger.overshoot_tokens,
-                "tidegate_ledger_overage_microdollars": ledger.overage,
-                "tidegate_ledger_unchecked": 0 if shared is None else shared.degraded,
-                "tidegate_store_failures": 0 if store is None else store.state.opened,
-                "tidegate_audit_written": 0 if audit is None else audit.written,
-                "tidegate_audit_dropped": 0 if audit is None else audit.dropped,
-            }
+        read_parts(
+            self.metrics,
+            reloader=self.reloader,
+            ledger=self.ledger,
+            store=self._store,
+            audit=self._audit,
+            ready=lambda: self.ready,
         )
 
 
@@ -326,20 +308,6 @@ def _signals(stop: Callable[[], object]) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
-
-
-async def _follow(source: KubernetesSource | PolledSource) -> None:
-    """A source follows for ever; one that ends has a defect, of which log and status tell, and begins anew."""
-    backoff = Backoff(*_RESTART_SECONDS)
-    while True:
-        try:
-            await source.run()
-            _log.error("source %s ended and begins anew", type(source).__name__)
-        except Exception as error:  # noqa: BLE001 - whatever the defect, it must go on
-            _log.exception("source %s failed and begins anew", type(source).__name__)
-            for state in source.states:
-                state.set(Health.FAILING, f"failed with {type(error).__name__} and begins anew, see the log")
-        await asyncio.sleep(backoff.wait())
 
 
 def _version() -> str:

@@ -17,8 +17,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate_dataplane.alerts import Alerts
 from tidegate_dataplane.alerts.alert import Alert
+from tidegate_dataplane.alerts.alerts import Alerts
 from tidegate_dataplane.alerts.recent import Noted, Teller
 from tidegate_dataplane.ledger.report import TOP, CounterReport, LimitReport, Tally
 from tidegate_dataplane.store.protocol import StoreState

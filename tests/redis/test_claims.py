@@ -10,7 +10,7 @@ import pytest
 
 from dataplane.waiting import until
 from store_parts.script import ScriptServer
-from tidegate_dataplane.alerts import ClaimUnavailable, StoreClaims
+from tidegate_dataplane.alerts.claims import ClaimUnavailable, StoreClaims
 from tidegate_dataplane.store.protocol import Position
 from tidegate_dataplane.store.redis_store import RedisStore
 from tidegate_dataplane.store.settings import Mode, StoreSettings

@@ -15,9 +15,12 @@ import pytest
 from dataplane.receiver import SILENCE, Receiver, receiver, verified
 from dataplane.waiting import until
 from pki.authority import Authority
-from tidegate_dataplane.alerts import NEVER, AlertRule, Alerts, Claims, ClaimUnavailable, Deliveries, ProcessClaims
 from tidegate_dataplane.alerts import webhook as webhook_module
+from tidegate_dataplane.alerts.alerts import Alerts
+from tidegate_dataplane.alerts.claims import Claims, ClaimUnavailable, ProcessClaims
+from tidegate_dataplane.alerts.delivery import Deliveries
 from tidegate_dataplane.alerts.recent import Teller
+from tidegate_dataplane.alerts.rule import NEVER, AlertRule
 from tidegate_dataplane.alerts.webhook import Webhook
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.snapshot.entries import NotifyEntry

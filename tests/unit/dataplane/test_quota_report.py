@@ -16,7 +16,11 @@ from dataplane.factory import KEY, bundle_of, route, shard, source
 from dataplane.planes import running
 from dataplane.raw_http import admin, chat, exchange, request
 from dataplane.waiting import until
-from tidegate_dataplane.alerts import AlertRule, Alerts, Deliveries, ProcessClaims, Webhook
+from tidegate_dataplane.alerts.alerts import Alerts
+from tidegate_dataplane.alerts.claims import ProcessClaims
+from tidegate_dataplane.alerts.delivery import Deliveries
+from tidegate_dataplane.alerts.rule import AlertRule
+from tidegate_dataplane.alerts.webhook import Webhook
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.ledger.report import CounterReport, Tally
 from tidegate_dataplane.quota_report import Question, QuotaReport, read_question

@@ -9,10 +9,12 @@ import yaml
 from dataplane.receiver import receiver
 from dataplane.waiting import until
 from tidegate_crds.v1alpha1.quota import Quota
-from tidegate_dataplane.alerts import Alerts, Deliveries, ProcessClaims, Webhook, alert_rule
 from tidegate_dataplane.alerts.alert import Alert
-from tidegate_dataplane.alerts.delivery import AT_ONCE, GIVE_UP_SECONDS, PAUSES, QUEUED
-from tidegate_dataplane.alerts.webhook import ATTEMPT_SECONDS
+from tidegate_dataplane.alerts.alerts import Alerts
+from tidegate_dataplane.alerts.claims import ProcessClaims
+from tidegate_dataplane.alerts.delivery import AT_ONCE, GIVE_UP_SECONDS, PAUSES, QUEUED, Deliveries
+from tidegate_dataplane.alerts.rule import alert_rule
+from tidegate_dataplane.alerts.webhook import ATTEMPT_SECONDS, Webhook
 from tidegate_dataplane.credentials import Credentials
 from tidegate_dataplane.snapshot.entries import (
     CalendarPeriod,

@@ -9,7 +9,7 @@ from typing import Any
 from dataplane.factory import bundle_of, shard
 from dataplane.planes import running
 from dataplane.waiting import until
-from tidegate_dataplane.alerts import AlertRule
+from tidegate_dataplane.alerts.rule import AlertRule
 from tidegate_dataplane.snapshot.entries import (
     Accuracy,
     CalendarPeriod,

@@ -1,6 +1,6 @@
 """Putting a data plane's ledger together."""
 
-from tidegate_dataplane.alerts import Alerts
+from tidegate_dataplane.alerts.alerts import Alerts
 from tidegate_dataplane.ledger.journal import Journal
 from tidegate_dataplane.ledger.ledger import Ledger
 from tidegate_dataplane.ledger.levels import Levels
