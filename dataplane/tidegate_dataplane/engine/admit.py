@@ -56,6 +56,14 @@ def backend_demands(route: Route, consumer: Consumer, backend: str, now: float) 
     )
 
 
+def cost_limits(route: Route, consumer: Consumer) -> tuple[QuotaLimit, ...]:
+    """The limits that count what a call of this consumer costs, wherever it goes."""
+    if not route.priced:
+        return ()
+    quotas = (*route.quotas, *route.per_call, *route.per_backend)
+    return tuple(limit for quota in quotas if _concerns(quota, consumer) for limit in quota.limits if limit.priced)
+
+
 def _plan(route: Route, consumer: Consumer, now: float, subscribed: Plan | None) -> Demands:
     quotas = [quota for quota in route.quotas if _concerns(quota, consumer)]
     limits = [(limit, _quota_scope(quota, route, consumer)) for quota in quotas for limit in quota.limits]

@@ -100,6 +100,10 @@ class Evaluation:
             # Lone surrogates and numbers beyond a double: JSON can say them, CEL cannot.
             raise EvaluationError(f"{read.root}.{read.member} holds what no expression can read") from error
 
+    def reads(self, root: str, member: str) -> bool:
+        """Whether what it yields depends on a member, such as `cost` of `usage`."""
+        return any((read.root, read.member) == (root, member) for read in self._reads)
+
     def forget(self) -> None:
         """Begin anew: a program keeps the values of its last call."""
         self._last[:] = [_UNSET] * len(self._last)

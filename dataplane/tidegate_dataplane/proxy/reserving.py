@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidegate_dataplane.engine import denials
-from tidegate_dataplane.engine.admit import backend_demands, demand_of
+from tidegate_dataplane.engine.admit import backend_demands, cost_limits, demand_of
 from tidegate_dataplane.engine.call import Call
 from tidegate_dataplane.engine.decision import Decision, Denial
 from tidegate_dataplane.engine.targets import attempts, fallbacks
@@ -27,7 +27,7 @@ from tidegate_dataplane.pricing.price import Price, bound
 from tidegate_dataplane.proxy.charging import asked_service
 from tidegate_dataplane.proxy.exchange import Exchange
 from tidegate_dataplane.runtime import Route, Runtime, Target
-from tidegate_dataplane.runtime.objects import Consumer
+from tidegate_dataplane.runtime.objects import Consumer, QuotaLimit
 from tidegate_dataplane.snapshot.entries import OnExceed, Operation, Unit
 
 # A call runs for at least so long, as far as limits of compute time know beforehand.
@@ -126,7 +126,8 @@ class Reserver:
         order: tuple[Target, ...],
     ) -> Held | Refused:
         output = self._output(exchange, call, route)
-        cost, default = _cost(exchange, prices, call, route, order, output) if route.priced else (0, None)
+        counting = cost_limits(route, consumer)
+        cost, default = _cost(exchange, prices, call, counting, order, output) if counting else (0, None)
         if cost is None:
             return Refused(denials.price_unknown(route, call.model))
         amounts = amounts_of(call.prompt_tokens, output, cached=call.prompt_tokens, cost=cost, milliseconds=_LEAST_MS)
@@ -135,7 +136,7 @@ class Reserver:
         found = await self._take(exchange, exchange.id, demands, amounts, consumer)
         if isinstance(found, Refused):
             return found
-        held = Held(found, {}, order, perf_counter(), default=default, priced=route.priced)
+        held = Held(found, {}, order, perf_counter(), default=default, priced=bool(counting))
         if route.per_backend:
             try:
                 refused = await self._hold_backends(exchange, held, route, consumer, amounts)
@@ -229,10 +230,10 @@ def _kind_of_call(route: Route, model: str) -> str:
 
 
 def _cost(
-    exchange: Exchange, prices: Prices, call: Call, route: Route, order: Sequence[Target], output: int
+    exchange: Exchange, prices: Prices, call: Call, limits: Sequence[QuotaLimit], order: Sequence[Target], output: int
 ) -> tuple[int | None, Price | None]:
     """Micro-dollars that the call costs at most, wherever it goes; None when nobody can say and a limit insists."""
-    default, service = _default_price(route), asked_service(exchange.prompt)
+    default, service = _default_price(limits), asked_service(exchange.prompt)
     most = 0
     for target in order:
         price = prices.of(target.backend, target.model or call.model) or default
@@ -245,11 +246,10 @@ def _cost(
     return most, default
 
 
-def _default_price(route: Route) -> Price | None:
-    """The dearest of the defaults, if every limit of cost has one."""
-    quotas = (*route.quotas, *route.per_call, *route.per_backend)
-    limits = [limit for quota in quotas for limit in quota.limits if limit.terms.unit is Unit.COST]
-    defaults = [limit.default_price for limit in limits if limit.default_price is not None]
-    if len(defaults) < len(limits):
+def _default_price(limits: Sequence[QuotaLimit]) -> Price | None:
+    """The dearest of the defaults, if every limit of cost has one; an expression over cost has none of its own."""
+    costs = [limit for limit in limits if limit.terms.unit is Unit.COST]
+    defaults = [limit.default_price for limit in costs if limit.default_price is not None]
+    if len(defaults) < len(costs):
         return None
     return max(defaults, key=lambda price: price.rates.output, default=None)

@@ -19,7 +19,7 @@ from tidegate_dataplane.expressions import (
     compile_value,
 )
 from tidegate_dataplane.expressions.clock import time_zone
-from tidegate_dataplane.expressions.environment import BACKEND
+from tidegate_dataplane.expressions.environment import BACKEND, USAGE
 from tidegate_dataplane.ledger.demand import MEASURES, Measure, Terms, Window
 from tidegate_dataplane.pricing.price import PriceSource, lower_price
 from tidegate_dataplane.runtime.build_error import BuildError
@@ -337,7 +337,7 @@ def _limit(quota: QuotaEntry, entry: LimitEntry, seen: dict[tuple[str, str], int
         safe_share=quota.safe_share,
         most_values=_most_values(quota),
     )
-    price = entry.default_price
+    price, program = entry.default_price, terms.program
     return QuotaLimit(
         terms=terms,
         amount=_shared(entry.amount, quota),
@@ -347,6 +347,7 @@ def _limit(quota: QuotaEntry, entry: LimitEntry, seen: dict[tuple[str, str], int
         default_price=None
         if price is None
         else lower_price(PriceEntry(input=price.input, output=price.output), PriceSource.DEFAULT),
+        priced=entry.unit is Unit.COST or (program is not None and program.reads(USAGE, "cost")),
     )
 
 

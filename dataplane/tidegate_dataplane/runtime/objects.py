@@ -198,7 +198,7 @@ class Extra(Struct, frozen=True, gc=False):
 
 class QuotaLimit(Struct, frozen=True, gc=False):
     """One limit of a quota; the keys of its counters are `terms.key` and then the value of the scope. Amounts are those
-    of this cluster. `blocks`: what goes over is not let pass."""
+    of this cluster. `blocks`: what goes over is not let pass. `priced`: it counts what calls cost."""
 
     terms: Terms
     amount: int
@@ -206,6 +206,7 @@ class QuotaLimit(Struct, frozen=True, gc=False):
     extras: tuple[Extra, ...]
     blocks: bool
     default_price: Price | None = None
+    priced: bool = False
 
 
 class Quota(Struct, frozen=True, eq=False):

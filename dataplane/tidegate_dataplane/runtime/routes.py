@@ -18,7 +18,6 @@ from tidegate_dataplane.snapshot.entries import (
     Section,
     TargetEntry,
     Unavailable,
-    Unit,
 )
 
 Guards = tuple[Guard, Guard | None]
@@ -65,7 +64,7 @@ class RouteBuilder:
             per_call=tuple(quota for quota in quotas if quota.per in _PER_CALL),
             per_backend=tuple(quota for quota in quotas if quota.per is QuotaScope.BACKEND),
             fallbacks=tiers(entry.targets, self._backends, fallback=True),
-            priced=any(limit.terms.unit is Unit.COST for quota in quotas for limit in quota.limits),
+            priced=any(limit.priced for quota in quotas for limit in quota.limits),
             timeout=entry.timeout_ms / 1000,
             stream_idle_timeout=entry.stream_idle_timeout_ms / 1000,
             variables={"name": entry.source.name, "namespace": namespace},

@@ -204,6 +204,30 @@ async def test_a_budget_refuses_what_nobody_knows_the_price_of(tmp_path: Path) -
     assert line["code"] == "price_unknown"
 
 
+async def test_a_budget_of_others_does_not_ask_for_a_price(tmp_path: Path) -> None:
+    """It speaks of the tier free, and the caller is of premium."""
+    async with upstream(answer(completion())) as provider:
+        of_others = replace(budget(1), tiers=("free",))
+        made = limited(world(http_backend("one", provider.url), model="llama"), of_others)
+        assert await statuses(made, tmp_path / "audit.jsonl", calls=2) == [200, 200]
+
+
+async def test_an_expression_over_cost_knows_what_calls_cost(tmp_path: Path) -> None:
+    """Micro-dollars: a call may cost at most about 600 of 1,300, and does cost 210."""
+    limit = LimitEntry(
+        unit=Unit.EXPRESSION,
+        amount=1_300,
+        expression="usage.cost * 1000000.0",
+        window=WindowEntry(calendar=CalendarPeriod.DAY),
+    )
+    quota = replace(budget(1), limits=(limit,))
+    async with upstream(answer(completion(usage=(1000, 100)))) as provider:
+        made = limited(world(http_backend("one", provider.url)), quota)
+        assert await statuses(made, tmp_path / "one.jsonl", calls=6, max_tokens=1000) == [200, 200, 200, 200, 429, 429]
+        unknown = limited(world(http_backend("one", provider.url), model="llama"), quota)
+        assert await statuses(unknown, tmp_path / "other.jsonl", calls=1) == [403]
+
+
 async def test_a_budget_may_say_what_is_charged_where_nobody_knows(tmp_path: Path) -> None:
     default = DefaultPrice(input=1_000_000, output=2_000_000)
     async with upstream(answer(completion(usage=(1000, 100)))) as provider:
