@@ -23,6 +23,14 @@ def test_the_rights_are_those_that_are_tried_on_a_real_server() -> None:
     ]
 
 
+def test_the_servers_settings_are_lines_that_it_reads() -> None:
+    """Redis takes no remark behind a value: it does not start."""
+    section = GUIDE.split("## The server's settings\n")[1].split("\n## ")[0]
+    lines = re.findall(r"^ {4}(\S.*)$", section, re.MULTILINE)
+    assert len(lines) == 2
+    assert all(re.fullmatch(r"[a-z-]+ \w+", line) for line in lines)
+
+
 def test_the_flags_are_those_of_the_data_plane() -> None:
     flags = {flag for action in _parser()._actions for flag in action.option_strings}
     named = set(re.findall(r"`?(--(?:store|journal|replicas)[a-z-]*)", GUIDE))
