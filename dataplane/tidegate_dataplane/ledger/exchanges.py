@@ -66,10 +66,9 @@ class _Decision:
 
 
 class Exchanges:
-    """Asks and tells the store, for one data plane. `owners` is how many data planes it last told of."""
+    """Asks and tells the store, for one data plane."""
 
     def __init__(self, store: Store, journal: Journal, rows: Rows, places: Places, tokens: LeasedTokens) -> None:
-        self.owners = 1
         self.refusals = Refusals()
         self._store = store
         self._journal = journal
@@ -310,7 +309,7 @@ class Exchanges:
         )
 
     def _note_answer(self, answer: Answer) -> None:
-        self.owners = answer.owners
+        self._journal.owners = answer.owners
         self._spend_until = self._store.state.confirmed_at + SPARE_SECONDS
         self._has_spare = True
         self._places.set_clock(answer.server_ms, self._store.state.confirmed_at)

@@ -34,7 +34,7 @@ COLUMNS: Final = 12
 # STATE: 0 free, 1 in use.
 _MAGIC: Final = int.from_bytes(b"tidegte1", "little")
 _HEADER: Final = 64  # integers
-_VERSION, _OWNER, _SEQUENCE, _ACKNOWLEDGED, _EPOCH, _ROWS = 1, 2, 4, 5, 6, 7
+_VERSION, _OWNER, _SEQUENCE, _ACKNOWLEDGED, _EPOCH, _ROWS, _OWNERS = 1, 2, 4, 5, 6, 7, 8
 # A batch may have been sent and not noted when the process was killed: numbers go on well beyond it.
 _LEAP: Final = 1_000_000
 _FIRST_ROWS: Final = 1_024
@@ -81,6 +81,15 @@ class Journal:
         self.cells[_SEQUENCE] = position.sequence
         self.cells[_ACKNOWLEDGED] = position.acknowledged
         self.cells[_EPOCH] = position.epoch
+
+    @property
+    def owners(self) -> int:
+        """How many data planes there were when the store was heard of last; 0: it never was."""
+        return self.cells[_OWNERS]
+
+    @owners.setter
+    def owners(self, owners: int) -> None:
+        self.cells[_OWNERS] = owners
 
     @property
     def live(self) -> int:

@@ -65,8 +65,9 @@ class SharedLedger:
 
     @property
     def replicas(self) -> int:
-        """Among how many data planes a limit is divided while the store is away."""
-        return self._replicas or max(1, self._exchanges.owners)
+        """Among how many data planes a limit is divided while the store is away; 0: nobody knows, since the store
+        never told of any."""
+        return self._replicas or self._journal.owners
 
     async def start(self) -> None:
         """Connect, and report from now on."""
@@ -206,6 +207,8 @@ class SharedLedger:
             return None
         if terms.failure is FailureMode.CLOSED:
             return StoreFailure(demand, reason)
+        if not self.replicas:
+            return StoreFailure(demand, f"{reason}, and among how many to divide the limit is not known: --replicas")
         part = replace(demand, amount=max(0, demand.amount * terms.safe_share // 100 // self.replicas))
         if not at:
             rate = terms.rate * terms.safe_share / 100 / self.replicas

@@ -56,6 +56,7 @@ def test_what_a_killed_process_held_is_held_no_more_and_what_it_used_stays(tmp_p
     at = journal.add(1, 2, 3, 0, 0, 0)
     journal.cells[at + USED], journal.cells[at + HELD], journal.cells[at + GRANTED] = 70, 20, 100
     journal.note(Position(journal.position.owner, 41, 40, 9))
+    journal.owners = 6
     # As after kill -9: the file as it is, without anything being closed.
     shutil.copy(tmp_path / "journal", tmp_path / "left")
     left = Journal(tmp_path / "left")
@@ -63,6 +64,7 @@ def test_what_a_killed_process_held_is_held_no_more_and_what_it_used_stays(tmp_p
     assert (left.cells[at + USED], left.cells[at + HELD], left.cells[at + GRANTED]) == (70, 0, 70)
     assert left.position.owner == journal.position.owner
     assert (left.position.acknowledged, left.position.epoch) == (40, 9)
+    assert left.owners == 6
     assert left.position.sequence > 41, "a batch may have been sent that was not noted any more"
     left.close()
     journal.close()

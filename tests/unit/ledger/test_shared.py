@@ -260,7 +260,7 @@ async def test_calls_that_wait_behind_a_refused_one_do_not_hold_up_others() -> N
         await until(lambda: plane.store.batches)
         plane.store.free.set()
         assert isinstance(await bystander, Reservation)
-        assert len(plane.store.batches) <= 3
+        assert len(plane.store.batches) <= 20, "of 80"
         assert all(isinstance(each, Excess) for each in await asyncio.gather(*flood))
 
 
@@ -323,11 +323,24 @@ async def test_calls_go_on_while_very_much_is_declared() -> None:
     async with running() as plane:
         for number in range(100_000):
             plane.journal.add(number * 7_919, number, 1, Kind.WINDOW, 0, 10**15)
-        longest, before = 0.0, time.monotonic()
+        turns = 0
         declaring = asyncio.create_task(plane.shared._exchanges._declare())
         while not declaring.done():
             await asyncio.sleep(0)
-            now = time.monotonic()
-            longest, before = max(longest, now - before), now
+            turns += 1
         assert await declaring
-        assert longest < 0.15
+        assert turns >= 40
+
+
+async def test_a_limit_is_not_divided_among_nobody_knows_how_many() -> None:
+    """Data planes that begin while the store is away would each take the whole amount."""
+    local = limit(100, failure=FailureMode.LOCAL)
+    async with running() as plane:
+        plane.store.connected = False
+        found = await plane.ask(local)
+        assert isinstance(found, StoreFailure)
+        assert "--replicas" in found.reason
+        plane.store.connected = True
+        plane.ledger.release(await plane.ask(local))
+        plane.store.connected = False
+        assert isinstance(await plane.ask(local), Reservation)
