@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bench import worlds
 from cluster.harness.gateway import program
 from cluster.harness.processes import ChildProcess, free_port, stop_all, wait_for_http
+from redis_parts.started import Started
 from tidegate_dataplane.snapshot.bundle import encode_bundle
 from tidegate_operator.compile import compile_world, make_bundle
 
@@ -80,7 +80,7 @@ class Plane:
             connection.close()
 
 
-class Fleet:
+class Fleet(Started):
     """`count` planes that serve `manifests`. `store` is the URL of the shared store. An async context manager.
 
     `prefix` is put before each command, `more` after it.
@@ -129,19 +129,6 @@ class Fleet:
         """Stop all and remove their folders."""
         await self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
 
 def snapshot(manifests: Iterable[worlds.Manifest]) -> bytes:

@@ -11,19 +11,18 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from cluster.harness.processes import ChildProcess, ProcessFailed, free_port
 from redis_parts.redis_binary import find_redis
+from redis_parts.started import Started
 
 _POLL = 0.02
 
 
-class RedisServer:
+class RedisServer(Started):
     """One server. Use as an async context manager, or call `start` and `close`.
 
     With `durable` it writes every command to its append-only file before it answers, so that a kill loses nothing.
@@ -124,19 +123,6 @@ class RedisServer:
         if self._process is None:
             raise RuntimeError("Redis does not run")
         return self._process
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
 
 async def _answers(client: Redis) -> bool:

@@ -14,11 +14,11 @@ import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from cluster.harness.binaries import find_toxiproxy
 from cluster.harness.processes import ChildProcess, free_port, wait_for_http
+from redis_parts.started import Started
 
 
 class Way(StrEnum):
@@ -84,7 +84,7 @@ class Proxy:
         await self.owner.ask("POST", f"/proxies/{self.name}/toxics", toxic)
 
 
-class Toxiproxy:
+class Toxiproxy(Started):
     """One Toxiproxy. Use as an async context manager. `prefix` is put before its command."""
 
     def __init__(self, *, prefix: tuple[str, ...] = ()) -> None:
@@ -131,16 +131,3 @@ class Toxiproxy:
             await asyncio.to_thread(self._process.stop)
             self._process = None
         shutil.rmtree(self.directory, ignore_errors=True)
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()

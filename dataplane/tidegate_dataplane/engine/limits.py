@@ -10,6 +10,7 @@ from tidegate_dataplane.engine.denials import shown
 from tidegate_dataplane.ledger.demand import Demand, Window
 from tidegate_dataplane.runtime.objects import Route
 from tidegate_dataplane.snapshot.entries import Accuracy, OnExceed, Unit
+from tidegate_dataplane.snapshot.limit_label import length_label
 
 _BEYOND: Final = {
     OnExceed.ALERT: "only alerts",
@@ -110,8 +111,4 @@ def _of_backends(decision: Decision, now: float) -> list[Demand]:
 def _words(window: Window) -> str:
     if window.calendar is not None:
         return f"per {window.calendar.value} in {window.time_zone}"
-    seconds = window.sliding_seconds
-    for size, name in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds % size == 0:
-            return f"in {seconds / size:g}{name}"
-    return f"in {seconds:g}s"
+    return f"in {length_label(round(window.sliding_seconds * 1000))}"

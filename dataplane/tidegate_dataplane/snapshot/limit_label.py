@@ -13,10 +13,12 @@ def _window_label(window: WindowEntry | None) -> str:
         return ""
     if window.calendar is not None:
         return f" per {window.calendar.value}"
-    seconds, rest = divmod(window.sliding_ms, 1000)
-    if rest:
-        return f" in {window.sliding_ms}ms"
-    for size, name in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds % size == 0:
-            return f" in {seconds // size}{name}"
-    return f" in {seconds}s"
+    return f" in {length_label(window.sliding_ms)}"
+
+
+def length_label(milliseconds: int) -> str:
+    """Such as 1d, 90m or 250ms: in the largest unit that leaves a whole number."""
+    for size, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")):
+        if milliseconds % size == 0:
+            return f"{milliseconds // size}{name}"
+    return f"{milliseconds}ms"

@@ -20,27 +20,24 @@ MUST_DECLARE: Final = 1
 STALE: Final = 2
 
 
-class Reply(Struct, array_like=True, gc=False):
-    """What the script answers; with STALE, `epoch` is the last sequence number it has seen."""
-
+class _Reply(Struct, array_like=True, gc=False):
     code: int
     epoch: int = 0
     server_ms: int = 0
     owners: int = 0
     version: int = 0
     members: list[str] = []
+
+
+class Reply(_Reply, array_like=True, gc=False):
+    """What the script answers; with STALE, `epoch` is the last sequence number it has seen."""
+
     results: list[list[Result]] = []
 
 
-class DeclareReply(Struct, array_like=True, gc=False):
+class DeclareReply(_Reply, array_like=True, gc=False):
     """The same for a declaration: one result for each row."""
 
-    code: int
-    epoch: int = 0
-    server_ms: int = 0
-    owners: int = 0
-    version: int = 0
-    members: list[str] = []
     results: list[Result] = []
 
 
