@@ -11,6 +11,8 @@ from contextlib import nullcontext
 from time import perf_counter
 from typing import Any
 
+from msgspec.structs import replace
+
 from tidegate_dataplane.authenticate.authenticator import Authenticator
 from tidegate_dataplane.behaviour import Behaviour
 from tidegate_dataplane.engine import denials
@@ -47,7 +49,7 @@ from tidegate_dataplane.proxy.shedding import OVERLOADED, Shedding
 from tidegate_dataplane.proxy.usage import reserve_output
 from tidegate_dataplane.reload import Reloader
 from tidegate_dataplane.runtime import Runtime
-from tidegate_dataplane.runtime.objects import ANONYMOUS, NOBODY, Identity
+from tidegate_dataplane.runtime.objects import ANONYMOUS, NOBODY, Identity, RuleRef
 from tidegate_dataplane.settings import Limits, Pressure
 from tidegate_dataplane.snapshot.entries import Operation
 from tidegate_dataplane.transport.connections import Connections
@@ -312,6 +314,11 @@ class Traffic:
         found = await self._reserver.reserve(exchange, runtime, call, decision)
         if isinstance(found, Refused):
             raise self._denied(exchange, decision, found.denial, found.excess)
+        if found.call.exceeded:
+            # Of rate limits that are not obeyed, which are those of Shadow policies, nobody else would tell.
+            over = (excess.demand for excess in found.call.exceeded if excess.demand.rate)
+            tried = tuple(RuleRef(each.kind, each.object, each.generation, each.name) for each in over)
+            exchange.decision = replace(decision, shadow=(*decision.shadow, *tried))
         if found.fallback or found.degraded:
             exchange.mark(found.fallback, degraded=found.degraded)
         return found

@@ -17,6 +17,7 @@ from tidegate_dataplane.engine.decision import Step
 from tidegate_dataplane.engine.explain_text import deciding
 from tidegate_dataplane.snapshot.entries import (
     Effect,
+    Mode,
     PlanEntry,
     RateLimitEntry,
     RateLimitScope,
@@ -135,3 +136,20 @@ async def test_what_a_caller_writes_stays_in_its_field_and_short(tmp_path: Path)
     assert len(rejected["path"]) <= 1024
     assert served["requestId"].isalnum()
     assert "\u0085" in served["host"]
+
+
+async def test_a_rate_limit_that_is_only_tried_tells_whom_it_would_have_refused(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    limit = RateLimitEntry(name="slow", per=RateLimitScope.CONSUMER, requests=1, period_ms=3_600_000, burst=1)
+    tried = replace(policy("tried", rate_limits=(limit,)), mode=Mode.SHADOW)
+    world = shard(routes=[route(policies=("open", "tried"))], policies=[policy(), tried])
+    async with running(bundle_of(world), audit=log) as plane:
+        found = [(await exchange(plane, request(chat(), key=KEY))).status for _ in range(2)]
+        samples = (await admin(plane, "/metrics")).text.splitlines()
+    assert found == [200, 200]
+    first, second = lines(log)
+    assert "shadow" not in first
+    assert second["shadow"] == [{"kind": "AIPolicy", "key": "team-a/tried", "generation": 1, "rule": "slow"}]
+    assert any(
+        sample.startswith("tidegate_shadow") and "slow" in sample and sample.endswith(" 1.0") for sample in samples
+    )
