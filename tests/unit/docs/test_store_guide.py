@@ -39,15 +39,3 @@ def test_the_flags_are_those_of_the_data_plane() -> None:
 
 def test_each_reason_has_a_row() -> None:
     assert set(re.findall(r"\| `([a-z_]+)` \|", AWAY)) == {each.value for each in Reason if each not in OWN}
-
-
-def test_links_between_the_pages_lead_somewhere() -> None:
-    pages = [
-        "concepts/quotas.md",
-        "how-to/budgets.md",
-        "how-to/shared-store.md",
-        *(f"runbooks/{name}.md" for name in ("store-unavailable", "store-restarted-empty", "quota-exhausted")),
-    ]
-    for page in pages:
-        for link in re.findall(r"\]\(([^)#]+)", (DOCS / page).read_text()):
-            assert (DOCS / page).parent.joinpath(link).exists(), (page, link)
