@@ -41,7 +41,7 @@ def _counted(entry: QuotaEntry, limits: list[LimitEntry], data_planes: int) -> s
         most = _numbers(entry, limits, entry.safe_share)
         return (
             f"0 while the store can be reached; at most {entry.safe_share} % of the amount{most} while it cannot"
-            " (failureMode: Local), and as much again for each data plane that starts meanwhile without --replicas"
+            " (failureMode: Local), and one data plane's part again for each that starts meanwhile without its journal"
         )
     return "0 (failureMode: Closed); more only if the store and a data plane's journal are lost together"
 

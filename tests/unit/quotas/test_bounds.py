@@ -65,7 +65,7 @@ OPEN, SAFE = {"failure_mode": FailureMode.OPEN}, {"failure_mode": FailureMode.LO
             quota(COST, **EXACT, **SAFE, safe_share=50),
             6,
             "0 while the store can be reached; at most 50 % of the amount = 5.25 Cost per Month while it cannot"
-            " (failureMode: Local), and as much again for each data plane that starts meanwhile without --replicas;"
+            " (failureMode: Local), and one data plane's part again for each that starts meanwhile without its journal;"
             " plus what calls under way use beyond what they reserved",
         ),
         (
