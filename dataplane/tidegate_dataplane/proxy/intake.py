@@ -45,8 +45,10 @@ _decode_flag = msgspec.json.Decoder(bool | None).decode
 _decode_integer = msgspec.json.Decoder(int | None).decode
 _decode_object = msgspec.json.Decoder(Fields | None).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-# A provider may read anything that is longer; of these it is known that no model does.
+# A model may read any field that is longer; of the named ones it is known that none does. Where all that is not the
+# prompt is short, nobody looks.
 _SHORT = 64
+_REST = 256
 _UNREAD = frozenset({"metadata", "logit_bias", "user", "safety_identifier", "prompt_cache_key", "stream_options"})
 
 
@@ -112,13 +114,15 @@ def read_prompt(body: bytes, operation: Operation) -> Prompt:
     fields = _read_fields(body)
     if "background" in fields:
         _refuse_background(fields)
+    model = _read_model(fields)
+    prompt_bytes = _field_bytes(fields, operation)
     return Prompt(
         fields=fields,
-        model=_read_model(fields),
+        model=model,
         streamed="stream" in fields and _read(fields, "stream", _decode_flag, "true or false") is True,
         wants_usage="stream_options" in fields and _wants_usage(fields),
-        prompt_bytes=_field_bytes(fields, operation),
-        prompt_tokens=_prompt_tokens(fields, operation),
+        prompt_bytes=prompt_bytes,
+        prompt_tokens=_prompt_tokens(fields, operation, len(body), prompt_bytes),
         body_bytes=len(body),
         max_output=_max_output(fields, operation),
         choices=_choices(fields, operation),
@@ -167,12 +171,13 @@ def _field_bytes(fields: Fields, operation: Operation) -> int:
     return len(text)
 
 
-def _prompt_tokens(fields: Fields, operation: Operation) -> int:
+def _prompt_tokens(fields: Fields, operation: Operation, body_bytes: int, prompt_bytes: int) -> int:
     name = _PROMPT[operation][0]
-    tokens = 0
-    for key, raw in fields.items():
-        if key == name or (len(memoryview(raw)) > _SHORT and key not in _UNREAD):
-            tokens += bound_input(bytes(raw))
+    tokens = bound_input(bytes(fields[name])) if name in fields else 0
+    if body_bytes - prompt_bytes > _REST:
+        for key, raw in fields.items():
+            if key != name and len(memoryview(raw)) > _SHORT and key not in _UNREAD:
+                tokens += bound_input(bytes(raw))
     return max(1, tokens)
 
 
