@@ -37,7 +37,7 @@ def alert_rule(entry: QuotaEntry, limit: LimitEntry, counter: str) -> AlertRule 
     return AlertRule(
         counter=counter,
         quota=entry.source.key,
-        limit=limit_label(limit),
+        limit=limit_label(entry, limit),
         unit=limit.unit.value,
         percents=limit.alert_at,
         # A cluster that has a share of its own counts by itself.

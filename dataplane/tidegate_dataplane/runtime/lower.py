@@ -324,7 +324,7 @@ def _limit(quota: QuotaEntry, entry: LimitEntry, seen: dict[tuple[str, str], int
         unit=entry.unit,
         measure=MEASURES[entry.unit],
         key=key,
-        label=limit_label(entry),
+        label=limit_label(quota, entry),
         window=window,
         accuracy=quota.accuracy,
         failure=quota.failure_mode,

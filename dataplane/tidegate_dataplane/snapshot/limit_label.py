@@ -1,10 +1,19 @@
 """What people call a limit of a quota: in alerts, in `/-/quotas`, in statuses and Events."""
 
-from tidegate_dataplane.snapshot.entries import LimitEntry, WindowEntry
+from tidegate_dataplane.snapshot.entries import LimitEntry, QuotaEntry, WindowEntry
 
 
-def limit_label(limit: LimitEntry) -> str:
-    """Such as "Tokens per Month", "Cost in 1d" or "Concurrent"; distinct within a quota, but for time zones."""
+def limit_label(quota: QuotaEntry, limit: LimitEntry) -> str:
+    """Such as "Tokens per Month", "Cost in 1d" or "Concurrent". Where several limits of the quota would be called the
+    same, they are told apart by their place, such as "Cost per Month (limits[1])"."""
+    name = _name(limit)
+    alike = [place for place, each in enumerate(quota.limits) if _name(each) == name]
+    if len(alike) < 2:
+        return name
+    return f"{name} (limits[{next(place for place in alike if quota.limits[place] is limit)}])"
+
+
+def _name(limit: LimitEntry) -> str:
     return f"{limit.unit.value}{_window_label(limit.window)}"
 
 

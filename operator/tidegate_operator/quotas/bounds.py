@@ -27,7 +27,7 @@ def overrun_bound(entry: QuotaEntry, data_planes: int) -> str:
             parts.append("calls that go to fallback targets are counted beyond it")
     if passing:
         words = sorted({limit.on_exceed.value for limit in passing})
-        which = ", ".join(limit_label(limit) for limit in passing[:_MOST_LIMITS])
+        which = ", ".join(limit_label(entry, limit) for limit in passing[:_MOST_LIMITS])
         parts.append(f"unbounded for {which} (onExceed: {' and '.join(words)})")
     return "; ".join(parts)
 
@@ -64,6 +64,6 @@ def _numbers(entry: QuotaEntry, limits: list[LimitEntry], percent: int) -> str:
     if any(limit.tier_amounts for limit in limits) or len(limits) > _MOST_LIMITS:
         return ""
     return " = " + ", ".join(
-        f"{shown_amount(limit.amount * entry.share * percent // 10_000, limit.unit.value)} {limit_label(limit)}"
+        f"{shown_amount(limit.amount * entry.share * percent // 10_000, limit.unit.value)} {limit_label(entry, limit)}"
         for limit in limits
     )

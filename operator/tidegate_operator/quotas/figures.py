@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tidegate_dataplane.snapshot.entries import Accuracy, LimitEntry, QuotaEntry
+from tidegate_dataplane.snapshot.entries import Accuracy, QuotaEntry
 from tidegate_dataplane.snapshot.limit_label import limit_label
 from tidegate_operator.compile.timestamps import format_timestamp
 from tidegate_operator.quotas.amounts import shown_amount
@@ -64,7 +64,7 @@ def quota_figures(entry: QuotaEntry, told: Told) -> QuotaFigures:
     rows.sort(key=lambda found: (-found.percent, found.limit, found.scope))
     return QuotaFigures(
         counters=max((limit.counters for limit in told.limits), default=0),
-        top=tuple(rows[:TOP]) or ((_untouched(entry.limits[0], entry.share),) if told.heard else ()),
+        top=tuple(rows[:TOP]) or ((_untouched(entry),) if told.heard else ()),
         overrun_bound=overrun_bound(entry, told.data_planes),
         store="NotUsed" if entry.accuracy is Accuracy.LOCAL else store_state(told.stores, told.heard),
     )
@@ -122,10 +122,11 @@ def _slides(label: str) -> bool:
     return " in " in label
 
 
-def _untouched(limit: LimitEntry, share: int) -> FullCounter:
+def _untouched(entry: QuotaEntry) -> FullCounter:
     """What is told of a quota of which nothing is used."""
-    amount = shown_amount(limit.amount * share // 100, limit.unit.value)
-    return FullCounter(limit_label(limit), "", "0", amount, 0)
+    limit = entry.limits[0]
+    amount = shown_amount(limit.amount * entry.share // 100, limit.unit.value)
+    return FullCounter(limit_label(entry, limit), "", "0", amount, 0)
 
 
 def _seldom_moved(top: tuple[FullCounter, ...]) -> tuple[FullCounter, ...]:

@@ -5,13 +5,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tidegate_dataplane.alerts.alert import alert_id, shown_scope
 from tidegate_dataplane.alerts.rule import AlertRule, alert_rule, aligned_window, threshold
+from tidegate_dataplane.runtime.lower import lower_quota
 from tidegate_dataplane.snapshot.entries import (
     Accuracy,
     CalendarPeriod,
     LimitEntry,
+    OnExceed,
     QuotaEntry,
     QuotaScope,
     Source,
@@ -39,7 +42,20 @@ def test_a_threshold_is_crossed_exactly_from_that_percent_on(amount: int, percen
     ],
 )
 def test_a_limit_is_called_what_people_call_it(limit: LimitEntry, label: str) -> None:
-    assert limit_label(limit) == label
+    assert limit_label(replace(_quota(), limits=(limit,)), limit) == label
+
+
+def test_limits_that_would_be_called_the_same_are_told_apart() -> None:
+    """Fall back at one amount, block at another: their counters must not be added up."""
+    limits = (
+        LimitEntry(Unit.COST, 8, MONTH, OnExceed.FALLBACK),
+        LimitEntry(Unit.TOKENS, 8, MONTH),
+        LimitEntry(Unit.COST, 10, MONTH),
+    )
+    quota = replace(_quota(), limits=limits)
+    labels = ["Cost per Month (limits[0])", "Tokens per Month", "Cost per Month (limits[2])"]
+    assert [limit_label(quota, limit) for limit in limits] == labels
+    assert [limit.terms.label for limit in lower_quota(quota).limits] == labels
 
 
 def _quota(**more: Any) -> QuotaEntry:
