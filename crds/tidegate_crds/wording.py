@@ -16,11 +16,11 @@ PATTERN_WORDS: dict[str, str] = {
     ),
     r"^[0-9a-f]{64}$": "the SHA-256 of the key as 64 lower-case hex digits",
     r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?$": (
-        'a number in quotes, without sign, separators, exponent or leading zeros and with at most six digits after the '
+        "a number in quotes, without sign, separators, exponent or leading zeros and with at most six digits after the "
         'point, such as "5000000", or "10.50" for Cost'
     ),
     r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$": (
-        'US dollars in quotes, without sign, separators, exponent or leading zeros and with at most six digits after '
+        "US dollars in quotes, without sign, separators, exponent or leading zeros and with at most six digits after "
         'the point, such as "0.15"'
     ),
     r"^[A-Za-z][A-Za-z0-9_+/-]*$": "an IANA time zone such as Europe/Berlin",

@@ -1,4 +1,4 @@
-"""A store that answers as a test tells it, at the moment it tells it to: for what happens between question and answer."""
+"""A store that answers as a test tells it, when it tells it to: for what happens between question and answer."""
 
 from __future__ import annotations
 
