@@ -26,7 +26,7 @@ from ledger_chaos.provider import PROMPT_TOKENS, Provider, Work
 from ledger_chaos.world import cost
 
 # A call that ended so shortly before its plane was killed may not be settled, and its audit line not be written.
-_UNWRITTEN_SECONDS = 1.0
+_UNWRITTEN_SECONDS = 3.0
 # An estimate counts events, and the first and the last one of a stream have no token.
 _FRAMES = 2
 
