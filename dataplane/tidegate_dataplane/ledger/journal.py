@@ -12,6 +12,7 @@ speak of less than was used.
 One process at a time: the file is locked. All integers are 64 bits, signed, of this machine's byte order.
 """
 
+import asyncio
 import fcntl
 import logging
 import mmap
@@ -37,6 +38,7 @@ _HEADER: Final = 64  # integers
 _VERSION, _OWNER, _SEQUENCE, _ACKNOWLEDGED, _EPOCH, _ROWS, _OWNERS = 1, 2, 4, 5, 6, 7, 8
 # A batch may have been sent and not noted when the process was killed: numbers go on well beyond it.
 _LEAP: Final = 1_000_000
+SYNC_SECONDS: Final = 1.0
 _FIRST_ROWS: Final = 1_024
 _FIRST_SIZE: Final = (_HEADER + _FIRST_ROWS * COLUMNS) * 8
 _EMPTY, _GONE = 0, 1  # in the index; rows are stored with 2 added
@@ -154,6 +156,21 @@ class Journal:
             at = _HEADER + row * COLUMNS
             if self.cells[at + STATE]:
                 yield at
+
+    async def keep_on_disk(self) -> None:
+        """Once a second, in a thread: what a machine forgets whose power fails is no more than that. The kernel keeps
+        what only the process loses. Never ends, but for a disk that fails."""
+        while self._fd is not None:
+            await asyncio.sleep(SYNC_SECONDS)
+            writing = asyncio.ensure_future(asyncio.to_thread(os.fdatasync, self._fd))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])  # the file is about to be closed
+                raise
+            except OSError as error:
+                _log.error("the usage journal %s cannot be written to its disk (%s)", self.path, error.strerror)
+                return
 
     def close(self) -> None:
         """Unlock the file."""

@@ -5,6 +5,7 @@ is subtracted from that. With accuracy Exact it is granted just what each call n
 most calls need not ask. Figures are absolute and live in the journal (see store/protocol.py for the rules).
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from math import inf
 from time import monotonic, time
@@ -48,6 +49,7 @@ class SharedLedger:
         # Buckets whose failure mode is Local, while the store is away.
         self._alone = MemoryLedger()
         self.degraded = 0
+        self._syncing: asyncio.Task[None] | None = None
 
     @property
     def counters(self) -> int:
@@ -72,10 +74,15 @@ class SharedLedger:
     async def start(self) -> None:
         """Connect, and report from now on."""
         await self._exchanges.start()
+        if self.durable:
+            self._syncing = asyncio.create_task(self._journal.keep_on_disk(), name="usage journal")
 
     async def aclose(self) -> None:
         """Report what is not reported yet, if the store answers, and close the journal."""
         await self._exchanges.aclose()
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await asyncio.gather(self._syncing, return_exceptions=True)
         self._journal.close()
 
     def reports(self) -> Iterator[CounterReport]:

@@ -1,5 +1,8 @@
 """The journal: rows found again, over growth, gaps and restarts; and files that cannot be used."""
 
+import asyncio
+import errno
+import os
 import resource
 import shutil
 from collections.abc import Iterator
@@ -11,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.waiting import until
+from tidegate_dataplane.ledger import journal as journals
 from tidegate_dataplane.ledger.journal import GRANTED, HELD, HIGH, LOW, SLOT, USED, Journal, JournalError
 from tidegate_dataplane.store.protocol import Position
 
@@ -154,4 +159,37 @@ def test_a_process_killed_while_it_made_the_file_leaves_one_that_can_be_used(tmp
     left = tmp_path / "left"
     left.write_bytes((tmp_path / "journal").read_bytes()[:512])
     Journal(left).close()
+    journal.close()
+
+
+async def test_what_was_noted_reaches_the_disk_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "SYNC_SECONDS", 0.02)
+    written: list[int] = []
+    before = os.fdatasync
+
+    def fdatasync(file: int) -> None:
+        before(file)
+        written.append(os.fstat(file).st_ino)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    journal = Journal(tmp_path / "journal")
+    keeping = asyncio.create_task(journal.keep_on_disk())
+    await until(lambda: len(written) >= 3)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert set(written) == {(tmp_path / "journal").stat().st_ino}
+    journal.close()
+
+
+async def test_a_disk_that_fails_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fdatasync(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(journals, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    journal = Journal(tmp_path / "journal")
+    await journal.keep_on_disk()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
     journal.close()
