@@ -96,7 +96,7 @@ class Connector:
             options["db"] = settings.database
             options["username"] = settings.username or None
             options["password"] = self._password() or None
-        connection = self._tls(options) if settings.tls else Connection(**options)  # type: ignore[arg-type]
+        connection = self._tls(options) if settings.tls else Connection(**options)  # type: ignore[arg-type]  # of mixed types
         try:
             await connection.connect_check_health(retry_socket_connect=False)
         except BaseException:
@@ -111,7 +111,7 @@ class Connector:
             ssl_certfile=None if settings.certificate is None else str(settings.certificate),
             ssl_keyfile=None if settings.key is None else str(settings.key),
             ssl_min_version=ssl.TLSVersion.TLSv1_2,
-            **options,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]  # as above
         )
 
     def _password(self) -> str:
