@@ -1,9 +1,9 @@
 """What 100,000 consumers with three quotas each cost: Redis, the data plane, and every request.
 
 A data plane serves a world of that many consumers. After one of them has called for a while, memory is what it is for a
-single one; then all call in turn until each has its counters. A data plane grows by callers without quotas as well (what
-it remembers of keys, for one), so the same is done with a world without quotas, and the difference is what they cost. The
-same request is timed before and after.
+single one; then all call in turn until each has its counters. A data plane grows by callers without quotas as well, by
+what it remembers of keys, for one: the same is done with a world without quotas, and the difference is what they cost.
+The same request is timed before and after.
 """
 
 from __future__ import annotations
