@@ -17,7 +17,8 @@ from tidegate_dataplane.runtime import table as route_table
 from tidegate_dataplane.runtime.build_error import BuildError
 from tidegate_dataplane.runtime.changes import Change, Changes, E, changes
 from tidegate_dataplane.runtime.lists import NO_LISTS, Lists
-from tidegate_dataplane.runtime.lower import lower_consumer, lower_policy, lower_quota
+from tidegate_dataplane.runtime.lower import lower_consumer, lower_policy
+from tidegate_dataplane.runtime.lower_quota import lower_quota
 from tidegate_dataplane.runtime.matches import Matches
 from tidegate_dataplane.runtime.objects import Backend, Consumer, Credential, Policy, Quota, Route
 from tidegate_dataplane.runtime.providers import Providers

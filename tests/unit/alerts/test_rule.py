@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tidegate_dataplane.alerts.alert import alert_id, shown_scope
 from tidegate_dataplane.alerts.rule import AlertRule, alert_rule, aligned_window, threshold
-from tidegate_dataplane.runtime.lower import lower_quota
+from tidegate_dataplane.runtime.lower_quota import lower_quota
 from tidegate_dataplane.snapshot.entries import (
     Accuracy,
     CalendarPeriod,

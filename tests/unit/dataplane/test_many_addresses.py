@@ -35,7 +35,7 @@ RATE = RateLimitEntry(name="each", per=RateLimitScope.ADDRESS, requests=3, perio
 
 @pytest.mark.parametrize("by", ["quota", "rate limit"])
 async def test_addresses_beyond_so_many_share_one_counter(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    monkeypatch.setitem(lower._MOST_BY_CALL, "Address", 5)
+    monkeypatch.setitem(lower.MOST_BY_CALL, "Address", 5)
     addresses = iter(f"2001:db8:{number:x}::1" for number in range(1_000))
     monkeypatch.setattr(admit, "address_scope", lambda _: next(addresses))
     more: dict[str, Any] = {"rate_limits": (RATE,)} if by == "rate limit" else {}
