@@ -367,7 +367,7 @@ class QuotaStatus(Status):
 
 
 class Quota(Shape):
-    """How much may be used: requests and tokens for each consumer, team, namespace, route or the gateway."""
+    """How much may be used, of what, by whom, over which time: requests, tokens, money, computing time, calls at once."""
 
     spec: QuotaSpec = Field(description="The desired state.")
     status: QuotaStatus | None = Field(default=None, description="Written by the operator.")

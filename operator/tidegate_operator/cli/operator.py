@@ -46,7 +46,9 @@ def operator(
     data_plane_service: Annotated[
         str | None, typer.Option(help="Service whose endpoints (port `admin`) are the data planes.")
     ] = None,
-    cluster_name: Annotated[str, typer.Option(help="A fact that spec.placement may select.")] = "",
+    cluster_name: Annotated[
+        str, typer.Option(help="Name of this cluster: for spec.placement, and for share and safeShare of quotas.")
+    ] = "",
     cloud: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
     region: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
     jurisdiction: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
