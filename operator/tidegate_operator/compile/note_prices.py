@@ -1,8 +1,10 @@
 """Notes for budgets that refuse calls because nobody knows what they cost. Valid, and perhaps not meant."""
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
+from tidegate_dataplane.expressions import ExpressionError, compile_measure
+from tidegate_dataplane.expressions.environment import USAGE
 from tidegate_dataplane.pricing.lookup import Table
 from tidegate_dataplane.snapshot.entries import BackendEntry, Provider, QuotaEntry, RouteEntry, Unit
 from tidegate_operator.compile.forms import Forms
@@ -31,13 +33,28 @@ def note_prices(forms: Forms, out: Lowered) -> None:
                 unpriced.setdefault(key, set()).update(found)
     for key, models in unpriced.items():
         if models:
-            note = Finding(Reason.NO_PRICE, f"spec.limits[{insisting[key]}]", _message(sorted(models)))
+            position = insisting[key]
+            message = _message(sorted(models), forms.quotas[key].limits[position].unit)
+            note = Finding(Reason.NO_PRICE, f"spec.limits[{position}]", message)
             out.notes[key] = sort_findings([*out.notes.get(key, ()), note])
 
 
 def _insists(quota: QuotaEntry) -> int | None:
-    limits = enumerate(quota.limits)
-    return next((at for at, limit in limits if limit.unit is Unit.COST and limit.default_price is None), None)
+    """The place of a limit that refuses what has no price. An expression over cost takes the default of others."""
+    costs = [(at, limit.default_price) for at, limit in enumerate(quota.limits) if limit.unit is Unit.COST]
+    if costs:
+        return next((at for at, default in costs if default is None), None)
+    return next((at for at, limit in enumerate(quota.limits) if _reads_cost(limit.expression)), None)
+
+
+@lru_cache(maxsize=1024)
+def _reads_cost(expression: str) -> bool:
+    if not expression:
+        return False
+    try:
+        return compile_measure(expression).reads(USAGE, "cost")
+    except ExpressionError:  # told of elsewhere
+        return False
 
 
 def _unpriced(route: RouteEntry, forms: Forms) -> Iterator[tuple[str, str]]:
@@ -65,10 +82,11 @@ def _table(provider: Provider) -> Table | None:
     return None if table is None else Table(table)
 
 
-def _message(models: list[tuple[str, str]]) -> str:
+def _message(models: list[tuple[str, str]], unit: Unit) -> str:
     named = ", ".join(f"{model} of AIBackend {backend}" for backend, model in models[:_NAMED])
     more = f" and {len(models) - _NAMED} more" if len(models) > _NAMED else ""
+    otherwise = ", or give this limit a defaultPrice" if unit is Unit.COST else ""
     return (
         f"nobody knows what {named}{more} cost{'s' if len(models) == 1 else ''}, so calls are refused: "
-        "name it in spec.models[].price there, or give this limit a defaultPrice"
+        f"name it in spec.models[].price there{otherwise}"
     )
