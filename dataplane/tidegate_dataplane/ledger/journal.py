@@ -249,8 +249,8 @@ class Journal:
         self._rebuild()
 
     def _rebuild(self) -> None:
-        size = 1 << max(10, (4 * self._live + 4).bit_length())
-        self._index = array("I", bytes(4 * size))
+        size = 1 << max(10, (2 * self._live + 2).bit_length())
+        self._index = array("I", [0]) * size
         self._marks = 0
         for at in self.rows():
             self._enter((at - _HEADER) // COLUMNS)
