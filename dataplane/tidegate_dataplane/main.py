@@ -54,6 +54,8 @@ def read_settings(options: argparse.Namespace) -> Settings:
         )
     if not options.audit_file and (options.audit_key_file or options.audit_when_full is WhenFull.DENY):
         raise ValueError("--audit-key-file and --audit-when-full=deny are of no use without --audit-file")
+    if not options.store and (options.journal or options.replicas):
+        raise ValueError("--journal and --replicas are of no use without --store")
     return Settings(
         gateway=options.gateway,
         namespace=options.namespace,
@@ -168,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--replicas",
-        type=int,
+        type=_size,
         default=0,
         metavar="N",
         help="among how many data planes limits are divided while the store is away (default: as many as it last saw)",

@@ -57,6 +57,8 @@ def test_flags_become_settings(tmp_path: Path) -> None:
         (["--snapshot-file=x", "--audit-when-full=deny"], "without --audit-file"),
         (["--snapshot-file=x", "--audit-file=-", "--audit-key-file=/nowhere/key"], "cannot read the audit key"),
         (["--snapshot-file=x", "--listen=192.0.2.1:80"], "cannot listen on 192.0.2.1:80"),
+        (["--snapshot-file=x", "--journal=x"], "without --store"),
+        (["--snapshot-file=x", "--replicas=3"], "without --store"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(
@@ -68,7 +70,9 @@ def test_what_cannot_work_is_said_in_one_line(
     assert message in said
 
 
-@pytest.mark.parametrize("flag", ["--listen=8080", "--listen=::1:80", "--grace=soon", "--max-body-bytes=0"])
+@pytest.mark.parametrize(
+    "flag", ["--listen=8080", "--listen=::1:80", "--grace=soon", "--max-body-bytes=0", "--replicas=-1"]
+)
 def test_a_value_that_makes_no_sense_is_refused_by_name(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([flag])
