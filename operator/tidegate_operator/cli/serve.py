@@ -49,6 +49,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run the gateway on this machine from a folder: no cluster, no Redis, no provider account needed."""
+    if journal is not None and not store:
+        raise typer.BadParameter("--journal is of no use without --store")
     try:
         settings = Settings(
             listen=Address.parse(listen),

@@ -4,8 +4,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 
+from tidegate_operator.cli.serve import serve
 from tidegate_operator.cli.serve_view import ServeView, shared_limits
 from tidegate_operator.embedded import EmbeddedOperator
 from tidegate_operator.folder import Folder
@@ -35,3 +37,8 @@ def test_the_terminal_says_what_to_give() -> None:
     ServeView(Console(file=shown, width=500)).without_store(_limits("budgets"))
     assert "AIPolicy research/keys and 5 more count in one" in shown.getvalue()
     assert "--store, such as redis://127.0.0.1:6379" in shown.getvalue()
+
+
+def test_a_journal_without_a_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match="--journal is of no use without --store"):
+        serve(EXAMPLES / "quickstart", journal=tmp_path / "journal")
