@@ -98,18 +98,26 @@ class Fleet(Started):
         self.directory = Path(tempfile.mkdtemp(prefix="tidegate-fleet-"))
         self._snapshot = self.directory / "snapshot.json"
         self._snapshot.write_bytes(snapshot(manifests))
+        self._ports: set[int] = set()
         self.planes = [self._prepare(number, store, prefix, more) for number in range(count)]
 
     def _prepare(self, number: int, store: str | None, prefix: Sequence[str], more: Sequence[str]) -> Plane:
         folder = self.directory / f"plane-{number}"
         folder.mkdir()
-        port, admin_port = free_port(), free_port()
+        port, admin_port = self._free_port(), self._free_port()
         command: list[str | Path] = [*prefix, program("tidegate-dataplane"), "--gateway", GATEWAY]
         command += ["--snapshot-file", self._snapshot, "--audit-file", folder / "audit.jsonl"]
         command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin_port}"]
         if store is not None:
             command += ["--store", store, "--journal", folder / "journal"]
         return Plane(number, folder, [*command, "--drain-delay", "0s", *more], port, admin_port)
+
+    def _free_port(self) -> int:
+        """One that no other plane is to have: none listens yet, so that each looks free."""
+        while (port := free_port()) in self._ports:
+            pass
+        self._ports.add(port)
+        return port
 
     async def start(self) -> None:
         """Start all and wait until each is ready."""
