@@ -16,8 +16,9 @@ class MidStreamStop(Struct, frozen=True, gc=False):
 class Meter(Protocol):
     """Of one call. Numbers are cheap estimates of tokens; what the call used in the end comes by the settlement."""
 
-    def begin(self, prompt_tokens: int) -> None:
-        """The provider took the call (2xx), so its prompt is used: so many tokens, as they were reserved."""
+    def begin(self, prompt_tokens: int, output: int = 0) -> None:
+        """The provider took the call (2xx): its prompt is used, of so many tokens; and of an answer in one piece, which
+        is about to go to the caller, its output."""
 
     def deliver(self, tokens: int) -> bool:
         """So many tokens of output are about to go to the caller. False when they are more than was reserved: then
@@ -30,7 +31,7 @@ class Meter(Protocol):
 class _NoMeter:
     """Nothing limits the call."""
 
-    def begin(self, prompt_tokens: int) -> None:
+    def begin(self, prompt_tokens: int, output: int = 0) -> None:
         return
 
     def deliver(self, tokens: int) -> bool:

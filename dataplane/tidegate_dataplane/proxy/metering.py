@@ -43,8 +43,9 @@ class CallMeter:
         self._bounded = bounded
         self._noted = ledger.durable and any(part.holdings for part in self._parts)
 
-    def begin(self, prompt_tokens: int) -> None:
+    def begin(self, prompt_tokens: int, output: int = 0) -> None:
         self._input = prompt_tokens
+        self._output = output
         if self._noted:
             self._note()
 

@@ -66,8 +66,8 @@ class Relay:
             if not 200 <= answer.status < 300:
                 await self._pass_error(exchange, route, answer)
                 return
-            meter.begin(input)
             if _content_type(answer).startswith(_EVENT_STREAM):
+                meter.begin(input)
                 await self._stream(exchange, prompt, operation, route, answer, input, meter)
             else:
                 await self._whole(exchange, prompt, operation, route, answer, meter)
@@ -84,7 +84,7 @@ class Relay:
     ) -> None:
         body = await _read(answer, self._limit, route)
         exchange.tokens = await self._measuring.whole(operation, prompt, _model(exchange, prompt), body)
-        meter.deliver(exchange.tokens.output)
+        meter.begin(exchange.tokens.input, exchange.tokens.output)
         await exchange.respond(answer.status, _passed(answer), body)
 
     async def _pass_error(self, exchange: Exchange, route: Route, answer: Answer) -> None:

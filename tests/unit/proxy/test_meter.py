@@ -36,8 +36,9 @@ class Limited:
         self.prompt = 0
         self.delivered = 0
 
-    def begin(self, prompt_tokens: int) -> None:
+    def begin(self, prompt_tokens: int, output: int = 0) -> None:
         self.prompt = prompt_tokens
+        self.delivered = output
 
     def deliver(self, tokens: int) -> bool:
         self.delivered += tokens
