@@ -113,7 +113,8 @@ def _written(call: Call, work: Work, tokens: Mapping[str, Any]) -> Charge | str:
 
 
 def _was_killed(plane: Plane, call: Call) -> bool:
-    return any(call.began <= down <= call.ended + _UNWRITTEN_SECONDS for down, _ in plane.downs)
+    # The span begins when the kill is asked for: a call may still come in before it strikes.
+    return any(call.began <= up and down <= call.ended + _UNWRITTEN_SECONDS for down, up in plane.downs)
 
 
 def read_audit(path: Path) -> dict[str, Mapping[str, Any]]:
