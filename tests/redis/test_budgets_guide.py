@@ -67,7 +67,7 @@ def serving(printed: str, folder: Path, *more: str) -> Iterator[Shell]:
 def test_the_free_tier_falls_back(tmp_path: Path) -> None:
     loop = next(command for command in COMMANDS if command.startswith("for call"))
     explain = next(command for command in COMMANDS if command.startswith("tidegate explain examples/quotas"))
-    counted = next(line for line in INDENTED if line.endswith("/-/quotas"))
+    counted = next(line for line in COMMANDS if line.endswith("/-/quotas"))
     (promised,) = [line for line in INDENTED if line.startswith("x-tidegate-fallback")]
     with serving("tidegate serve examples/quotas", tmp_path) as shell:
         answers = shell.run(loop).split("HTTP/1.1 ")[1:]

@@ -30,7 +30,7 @@ OPAQUE = "2YotnFZFEjr1zCsicMWpAA"
 
 def active(**claims: Any) -> dict[str, Any]:
     """The answer about a good token; None takes a member away."""
-    usual = {"active": True, "sub": "app-42", "aud": "tidegate", "exp": int(time.time()) + 600}
+    usual = {"active": True, "sub": "app-42", "aud": "tidegate", "exp": int(time.time()) + 86_400}
     return {name: value for name, value in {**usual, **claims}.items() if value is not None}
 
 
