@@ -80,6 +80,8 @@ rates = st.one_of(st.integers(1, 2_000).map(float), st.integers(1, 2_000).map(la
 
 
 @thorough
+# The first that is given back moves the second: what flowed back of that is not given back again.
+@example(18, 12.5, [(0, 0, 1, None), (0, 0, 1, None), (82, 0, 10, (0, 0)), (82, 0, 0, (0, 0)), (0, 0, 10, None)])
 @given(st.integers(1, 20), rates, steps)
 def test_a_bucket_gives_no_more_than_burst_and_rate_in_any_stretch(burst: int, rate: float, drawn: Steps) -> None:
     """Wherever the stretch begins, whatever is given back, however the clock is put back."""

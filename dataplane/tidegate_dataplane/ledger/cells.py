@@ -53,14 +53,19 @@ class Cell(Protocol):
 
 class BucketCell:
     """A token bucket as the generic cell rate algorithm keeps it (GCRA, ITU-T I.371): by the time at which it will be
-    full, `full_at`. The stamp of a take is that time, right after it."""
+    full, `full_at`.
 
-    __slots__ = ("at", "behind", "full_at", "interval", "rate", "void")
+    The stamp of a take is that time, right after it, and all that had been given back by then: what is given back later
+    may have stood before it, and then it flows back so much sooner.
+    """
+
+    __slots__ = ("at", "behind", "full_at", "given", "interval", "rate", "void")
 
     def __init__(self, rate: float) -> None:
         self.at = 0
         self.behind = 0  # how far the clock was put back so far
         self.full_at = 0
+        self.given = 0  # back, so far
         self.rate = rate
         self.interval = nanoseconds_per_token(rate)
         self.void = 0  # stamps up to this one speak of another rate
@@ -84,22 +89,23 @@ class BucketCell:
     def _change(self, rate: float) -> None:
         """Tokens that are out stay out, and flow back at the new rate."""
         interval = nanoseconds_per_token(rate)
-        self.void = max(self.void, self.full_at)
+        self.void = max(self.void, self.full_at + self.given)
         self.full_at = self.at - (self.at - self.full_at) * interval // self.interval
         self.rate, self.interval = rate, interval
 
     def take(self, amount: int) -> float:
         self.full_at = full_at = self.full_at + amount * self.interval
-        return full_at
+        return full_at + self.given
 
     def correct(self, stamp: float, difference: int) -> None:
         if difference > 0:
             self.full_at += difference * self.interval
         elif stamp > self.void:
             # What has flowed back of it by now is not given back twice: whoever came meanwhile may have taken it.
-            owed = min(-difference * self.interval, int(stamp) - self.at)
+            owed = min(-difference * self.interval, int(stamp) - self.given - self.at)
             if owed > 0:
                 self.full_at -= owed
+                self.given += owed
 
     def used(self) -> int:
         return -((self.at - self.full_at) // self.interval)
