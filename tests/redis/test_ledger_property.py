@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from store_parts.model import Counter, Plane, truth
@@ -128,6 +128,18 @@ class World:
             plane.exchange([])
 
 
+# One has seen more than is left, all come back in time, and nobody asks before the time for that is over.
+_LATE: list[tuple[Any, ...]] = [
+    ("reserve", 0, 1, 50, False),
+    ("reserve", 1, 1, 0, False),
+    ("give_back", 0),
+    ("lose", "all", [0, 1, 2]),
+    ("wait", 13_000),
+    ("reserve", 0, 1, 0, False),
+]
+
+
+@example(counter=COUNTERS[0], steps=_LATE)
 @settings(
     max_examples=300,
     deadline=None,

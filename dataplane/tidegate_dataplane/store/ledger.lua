@@ -147,17 +147,21 @@ if state[UNTIL] > 0 or now - state[COUNTED] >= 1000 or op == 1 or now < state[CO
   local any = call('HRANDFIELD', KEYS[2])
   if any and now - decode(call('HGET', KEYS[2], any))[3] > FORGET_MS then call('HDEL', KEYS[2], any) end
   if state[UNTIL] > 0 then
-    local missing = false
+    local silent, missing = false, false
     for _, each in pairs(owners()) do
-      if each[1] >= now - owner_ttl and each[2] ~= generation then missing = true end
+      if each[2] ~= generation then
+        silent, missing = true, missing or each[1] >= now - owner_ttl
+      end
     end
     local soonest = state[VOUCHED] == 2 and 0 or state[VOUCHED] == 1 and PLANES_MS
       or state[UNKNOWN] == 1 and REBUILD_MS or NOBODY_MS
+    local complete = not missing and now >= state[START] + soonest
     if now >= state[UNTIL] then
-      state[UNTIL] = 0
-    elseif not missing and now >= state[START] + soonest then
-      state[UNTIL], state[COMPLETE], state[STAMP] = 0, 1, state[STAMP] + 1
+      -- Nobody may have asked in time; who fell silent meanwhile is missing all the same.
+      complete = not silent and soonest < REBUILD_MS
     end
+    if complete then state[COMPLETE], state[STAMP] = 1, state[STAMP] + 1 end
+    if complete or now >= state[UNTIL] then state[UNTIL] = 0 end
   end
 end
 local alive, rebuilding = max(1, state[ALIVE]), state[UNTIL] > 0
