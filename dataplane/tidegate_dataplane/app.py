@@ -302,7 +302,7 @@ class Traffic:
         exchange.rule = decision.rule
         try:
             answer = await self._forwarder.ask(exchange, prompt, operation, route, held.order)
-            meter = self._accounts.meter(exchange, held)
+            meter = self._accounts.meter(exchange, held, input)
             await self._relay.pass_on(exchange, prompt, operation, route, answer, input, meter)
         except Failure as failure:
             exchange.outcome = Outcome.REJECTED if failure.code == OVERLOADED else Outcome.UPSTREAM_FAILED

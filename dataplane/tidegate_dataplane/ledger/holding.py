@@ -1,25 +1,24 @@
 """What a call holds of shared counters, and what it asks the store for."""
 
+from msgspec import Struct
+
 from tidegate_dataplane.ledger.demand import Demand, Excess
 from tidegate_dataplane.ledger.places import Place
 from tidegate_dataplane.store.protocol import Status
 
 
-class Holding:
+class Holding(Struct, eq=False, gc=False):
     """What a call holds of one counter: `amount` is reserved, of which `delivered` is used already; `unchecked` when
     the store could not be asked. `at` is where its row begins in the journal, 0 for a bucket. `before` was used in
     windows that were over when the call was given more."""
 
-    __slots__ = ("amount", "at", "before", "delivered", "demand", "slot", "unchecked")
-
-    def __init__(self, demand: Demand, at: int, slot: int, amount: int) -> None:
-        self.demand = demand
-        self.at = at
-        self.slot = slot
-        self.amount = amount
-        self.before = 0
-        self.delivered = 0
-        self.unchecked = False
+    demand: Demand
+    at: int
+    slot: int
+    amount: int
+    before: int = 0
+    delivered: int = 0
+    unchecked: bool = False
 
 
 class Wanted:

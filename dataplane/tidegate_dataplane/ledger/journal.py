@@ -40,8 +40,6 @@ _VERSION, _OWNER, _SEQUENCE, _ACKNOWLEDGED, _EPOCH, _ROWS, _OWNERS = 1, 2, 4, 5,
 _LEAP: Final = 1_000_000
 SYNC_SECONDS: Final = 1.0
 _FIRST_ROWS: Final = 1_024
-# So many rows are found without the index: what is busy is asked for again and again.
-_RECENT: Final = 4_096
 _FIRST_SIZE: Final = (_HEADER + _FIRST_ROWS * COLUMNS) * 8
 _EMPTY, _GONE = 0, 1  # in the index; rows are stored with 2 added
 
@@ -59,7 +57,6 @@ class Journal:
         self._fd = None if path is None else _open(path)
         self._free: list[int] = []
         self._index = array("I")
-        self._recent: dict[int, int] = {}
         self._marks = 0
         self._live = 0
         self._left = False
@@ -104,24 +101,12 @@ class Journal:
     def find(self, low: int, high: int, slot: int) -> int:
         """Where the row of a counter and slot begins in `cells`; 0 when there is none."""
         index, cells = self._index, self.cells
-        at = self._recent.get(low, 0)
-        if (
-            at
-            and cells[at + LOW] == low
-            and cells[at + SLOT] == slot
-            and cells[at + HIGH] == high
-            and cells[at + STATE]
-        ):
-            return at
         mask = len(index) - 1
         place = (low ^ slot * 0x9E3779B1) & mask
         while (mark := index[place]) != _EMPTY:
             if mark != _GONE:
                 at = _HEADER + (mark - 2) * COLUMNS
                 if cells[at + LOW] == low and cells[at + SLOT] == slot and cells[at + HIGH] == high:
-                    if len(self._recent) >= _RECENT:
-                        self._recent.clear()
-                    self._recent[low] = at
                     return at
             place = (place + 1) & mask
         return 0
@@ -151,7 +136,6 @@ class Journal:
         while index[place] != row + 2:
             place = (place + 1) & mask
         index[place] = _GONE
-        self._recent.pop(cells[at + LOW], None)
         cells[at + STATE] = 0
         self._live -= 1
         self._free.append(row)

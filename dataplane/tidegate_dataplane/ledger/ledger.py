@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from msgspec import Struct
+
 from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure, StoreFailure
 from tidegate_dataplane.ledger.holding import Holding
 from tidegate_dataplane.ledger.memory import MemoryLedger, OnLevel, Taken
@@ -12,21 +14,18 @@ from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode
 NO_STORE = "this data plane was started without --store"
 
 
-class Reservation:
+class Reservation(Struct, eq=False, gc=False):
     """What a call holds until it is settled or released. `exceeded` are limits that it goes over and need not obey.
 
     `degraded`: the shared store was away, and limits let it pass by what they say for that case.
     """
 
-    __slots__ = ("amounts", "degraded", "holdings", "open", "request_id", "taken")
-
-    def __init__(self, request_id: str, amounts: Amounts, taken: Taken, holdings: list[Holding]) -> None:
-        self.request_id = request_id
-        self.open = True
-        self.amounts = amounts
-        self.taken = taken
-        self.holdings = holdings
-        self.degraded = False
+    request_id: str
+    amounts: Amounts
+    taken: Taken
+    holdings: list[Holding]
+    open: bool = True
+    degraded: bool = False
 
     @property
     def exceeded(self) -> tuple[Excess, ...]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from time import time
 from typing import Final
 
+from msgspec import Struct
+
 from tidegate_dataplane.ledger.cells import BucketCell, Calendar, CalendarCell, Cell, GaugeCell, SlidingCell
 from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
@@ -27,24 +29,14 @@ _MILLION: Final = {Unit.COST: 1_000_000_000_000, Unit.COMPUTE_SECONDS: 1_000_000
 OnLevel = Callable[[Demand, int, float], None]
 
 
-class Taken:
+class Taken(Struct, eq=False, gc=False):
     """What a call holds of local counters. `exceeded` are limits that it goes over and need not obey."""
 
-    __slots__ = ("amounts", "cells", "demands", "exceeded", "stamps")
-
-    def __init__(
-        self,
-        demands: Sequence[Demand],
-        cells: list[Cell],
-        amounts: list[int],
-        stamps: list[float],
-        exceeded: tuple[Excess, ...],
-    ) -> None:
-        self.demands = demands
-        self.cells = cells
-        self.amounts = amounts
-        self.stamps = stamps
-        self.exceeded = exceeded
+    demands: Sequence[Demand]
+    cells: list[Cell]
+    amounts: list[int]
+    stamps: list[float]
+    exceeded: tuple[Excess, ...]
 
 
 class MemoryLedger:

@@ -57,9 +57,14 @@ class Places:
         self._offset = server_ms - int(monotonic() * 1000)
         self._ahead = server_ms + 1 - int(sent * 1000)
 
+    def between_ms(self) -> tuple[int, int]:
+        """The store's time is at least the one and at most the other."""
+        now = int(monotonic() * 1000)
+        return now + self._offset, now + self._ahead
+
     def spendable(self, place: Place) -> bool:
         """Whether it is certain that what is leased there does not belong to a window that is over."""
-        return not place.spent_by or int(monotonic() * 1000) + self._ahead < place.spent_by
+        return not place.spent_by or self.between_ms()[1] < place.spent_by
 
     def of(self, demand: Demand) -> Place:
         """Where its counter is."""

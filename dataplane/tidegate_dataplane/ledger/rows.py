@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from math import inf
 from time import monotonic
 from typing import Final
+
+from msgspec import Struct
 
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.ledger.journal import (
@@ -30,6 +31,20 @@ _SWEPT_AT_ONCE: Final = 1_000
 _PRESSED_SECONDS: Final = 1.0
 # Of so many counters it is known whose they are, for whoever asks where they stand.
 _KNOWN: Final = 10_000
+_SPOTS: Final = 4_096
+_EVER: Final = 1 << 62
+
+
+class Spot(Struct, frozen=True, gc=False):
+    """Where a row begins that calls spend from now: while the store's time is at least `begins` and less than `ends`,
+    and surely less than `spent_by` (milliseconds); `high` is the other half of its counter's key."""
+
+    at: int
+    high: int
+    begins: int
+    ends: int
+    spent_by: int
+    place: Place
 
 
 class Rows:
@@ -45,6 +60,8 @@ class Rows:
         self.dirty: dict[int, None] = dict.fromkeys(journal.rows())
         # How many calls ask for more of a row at this moment: it must stay what it is.
         self.asked: dict[int, int] = {}
+        # By the first half of the counter's key: what is busy is asked for again and again.
+        self.spots: dict[int, Spot] = {}
         self._journal = journal
         self._places = places
         self._on_level = on_level
@@ -53,7 +70,7 @@ class Rows:
 
     def pressed(self, at: int) -> bool:
         """Whether somebody was short on this counter lately."""
-        return self._pressed.get(at, -inf) >= monotonic()
+        return at in self._pressed and self._pressed[at] >= monotonic()
 
     def of(self, demand: Demand, place: Place) -> int:
         """Where the row of a demand begins in the journal; a new one where there is none."""
@@ -65,6 +82,23 @@ class Rows:
         if not demand.terms.rate and (at in self.known or len(self.known) < _KNOWN):
             self.known[at] = demand
         return at
+
+    def spot(self, demand: Demand) -> Spot | None:
+        """Where a demand's counter is spent from now; None when nothing is leased there."""
+        place = self._places.of(demand)
+        at = self._journal.find(demand.low, demand.high, place.slot)
+        if not at:
+            return None
+        if len(self.spots) >= _SPOTS:
+            self.spots.clear()
+        begins, ends = -_EVER, _EVER
+        if place.kind is Kind.WINDOW:
+            begins, ends = place.a, place.b
+        elif place.kind is Kind.SLIDING:
+            begins, ends = place.slot * place.a, (place.slot + 1) * place.a
+        spot = Spot(at, demand.high, begins, ends, place.spent_by or _EVER, place)
+        self.spots[demand.low] = spot
+        return spot
 
     def reports(self, seen: set[int], most: int) -> list[Line]:
         """The figures of changed rows, `most` at a time; `seen` gets to know which."""
@@ -170,6 +204,7 @@ class Rows:
             del self._pressed[at]
 
     def _forget(self, at: int) -> None:
+        self.spots.pop(self._journal.cells[at + LOW], None)
         self._journal.drop(at)
         self.watched.pop(at, None)
         self.known.pop(at, None)

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tidegate_dataplane.ledger.demand import NOTHING, Amounts, Demand, Excess, Measure, StoreFailure
+from tidegate_dataplane.ledger.demand import NOTHING, Amounts, Demand, Excess, Measure, StoreFailure, Terms
 from tidegate_dataplane.ledger.exchanges import Exchanges
 from tidegate_dataplane.ledger.holding import Holding, Wanted
 from tidegate_dataplane.ledger.journal import GRANTED, HELD, LOW, OTHERS, SLOT, STATE, USED, Journal
@@ -102,8 +102,8 @@ class SharedLedger:
         """Take from what is leased already; None when the store must be asked, and then nothing is taken."""
         if not self._exchanges.spendable():
             return None
-        cells = self._journal.cells
-        places, find = self._places, self._journal.find
+        earliest, latest = self._places.between_ms()
+        cells, rows = self._journal.cells, self._rows
         taken: list[Holding] = []
         for demand in demands:
             terms = demand.terms
@@ -112,22 +112,24 @@ class SharedLedger:
             amount = amounts[terms.measure] if terms.program is None else terms.measured(amounts)
             if amount > MAX_AMOUNT:
                 break
-            place = places.of(demand)
-            if place.kind is Kind.BUCKET:
+            if terms.rate:
                 if not self._tokens.take(demand, amount):
                     break
                 taken.append(Holding(demand, 0, 0, amount))
                 continue
-            at = find(demand.low, demand.high, place.slot)
-            if not at or not places.spendable(place):
+            spot = rows.spots.get(demand.low)
+            if spot is None or spot.high != demand.high or not spot.begins <= earliest < spot.ends:
+                spot = rows.spot(demand)
+            if spot is None or latest >= spot.spent_by:
                 break
+            at = spot.at
             spare = cells[at + GRANTED] - cells[at + USED] - cells[at + HELD]
             if spare < amount:
                 break
             cells[at + HELD] += amount
-            taken.append(Holding(demand, at, place.slot, amount))
+            taken.append(Holding(demand, at, spot.place.slot, amount))
             if spare < _AHEAD_CALLS * amount:
-                self._exchanges.refill(demand, at, place, amount)
+                self._exchanges.refill(demand, at, spot.place, amount)
         else:
             return taken
         for holding in taken:
@@ -168,7 +170,7 @@ class SharedLedger:
         wanted: list[Wanted] = []
         holdings: list[Holding] = []
         for demand in demands:
-            amount = _measured(demand, amounts)
+            amount = _measured(demand.terms, amounts)
             place = self._places.of(demand)
             if place.kind is Kind.BUCKET:
                 need = 0 if self._tokens.take(demand, amount) else amount
@@ -239,7 +241,7 @@ class SharedLedger:
             at, terms = holding.at, holding.demand.terms
             if not at or terms.measure is Measure.CONCURRENT:
                 continue
-            used = _measured(holding.demand, amounts) - holding.before
+            used = _measured(holding.demand.terms, amounts) - holding.before
             more = used - holding.delivered
             if more > 0 and self._is_there(holding):
                 cells[at + USED] = min(cells[at + USED] + more, MAX_AMOUNT)
@@ -257,7 +259,7 @@ class SharedLedger:
         for holding in holdings:
             terms = holding.demand.terms
             holding.amount = max(holding.amount, holding.delivered)
-            whole = _measured(holding.demand, amounts)
+            whole = _measured(holding.demand.terms, amounts)
             if not holding.at or whole - holding.before <= holding.amount or terms.measure is Measure.CONCURRENT:
                 continue
             place = self._places.of(holding.demand)
@@ -283,7 +285,7 @@ class SharedLedger:
         for holding in holdings:
             demand = holding.demand
             terms = demand.terms
-            amount = 0 if terms.measure is Measure.CONCURRENT else _measured(demand, used)
+            amount = 0 if terms.measure is Measure.CONCURRENT else _measured(terms, used)
             self._close(holding, max(0, amount - holding.before))
             if terms.overage_price and holding.at:
                 cells = self._journal.cells
@@ -297,23 +299,27 @@ class SharedLedger:
             self._close(holding, 0)
 
     def _close(self, holding: Holding, used: int) -> None:
-        at = holding.at
+        at, demand = holding.at, holding.demand
         if not at:
             return  # a bucket
+        reserved, delivered = holding.amount, holding.delivered
         if not self._is_there(holding):
-            self._charge_late(holding, used - holding.delivered)
+            self._charge_late(holding, used - delivered)
             return
-        beyond = used - max(holding.amount, holding.delivered)
-        if beyond < 0:
-            self._refusals.forget(holding.demand)
-        self._charge_late(holding, beyond)
-        cells = self._journal.cells  # which may have grown
-        cells[at + USED] = min(cells[at + USED] + used - holding.delivered, MAX_AMOUNT)
-        cells[at + HELD] -= max(0, holding.amount - holding.delivered)
+        beyond = used - max(reserved, delivered)
+        if beyond > 0:
+            self._charge_late(holding, beyond)
+        elif beyond:
+            self._refusals.forget(demand)
+        cells, rows = self._journal.cells, self._rows  # which may have grown
+        present = min(cells[at + USED] + used - delivered, MAX_AMOUNT)
+        held = cells[at + HELD] - max(0, reserved - delivered)
+        cells[at + USED] = present
+        cells[at + HELD] = held
         holding.amount = holding.delivered = used
-        self._rows.dirty[at] = None
-        if holding.demand.terms.accuracy is Accuracy.EXACT or self._rows.pressed(at):
-            cells[at + GRANTED] = min(cells[at + GRANTED], cells[at + USED] + cells[at + HELD])
+        rows.dirty[at] = None
+        if demand.terms.accuracy is Accuracy.EXACT or rows.pressed(at):
+            cells[at + GRANTED] = min(cells[at + GRANTED], present + held)
 
     def _is_there(self, holding: Holding) -> bool:
         """Whether its row is still its own: one of a window that is over is forgotten when nothing is held in it."""
@@ -354,9 +360,10 @@ class SharedLedger:
             self._tokens.give_back(holding.demand, holding.amount)
 
 
-def _measured(demand: Demand, amounts: Amounts) -> int:
+def _measured(terms: Terms, amounts: Amounts) -> int:
     """How much of a limit a call counts: whatever an expression makes of it, no more than the store can count."""
-    return min(demand.terms.measured(amounts), MAX_AMOUNT)
+    amount = amounts[terms.measure] if terms.program is None else terms.measured(amounts)
+    return amount if amount < MAX_AMOUNT else MAX_AMOUNT
 
 
 def _words(error: StoreUnavailable) -> str:

@@ -2,6 +2,7 @@
 happened."""
 
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 
 from tidegate_dataplane.audit import AuditGate, AuditLog, AuditRecord, AuditTarget, AuditTokens
@@ -12,7 +13,7 @@ from tidegate_dataplane.ledger.demand import Amounts, amounts_of
 from tidegate_dataplane.ledger.ledger import Ledger
 from tidegate_dataplane.metrics import Metrics
 from tidegate_dataplane.pricing.usage import Usage
-from tidegate_dataplane.proxy.charging import Charge, asked_service, charge_of
+from tidegate_dataplane.proxy.charging import Charge, charge_of
 from tidegate_dataplane.proxy.exchange import Exchange, Outcome
 from tidegate_dataplane.proxy.meter import NO_METER, Meter
 from tidegate_dataplane.proxy.metering import CallMeter
@@ -37,24 +38,21 @@ class Accounts:
         self.audited = audit is not None
         self.gate = AuditGate() if audit is None else audit.gate
 
-    def meter(self, exchange: Exchange, held: Held) -> Meter:
-        """What tells the ledger of an answer as it is delivered; nothing where nothing is limited."""
-        if not held.limited or exchange.target is None:
+    def meter(self, exchange: Exchange, held: Held, input: int) -> Meter:
+        """What tells the ledger of an answer before it is delivered; nothing where nothing is limited."""
+        if not held.limited:
             return NO_METER
-        target, prompt = exchange.target, exchange.prompt
-        model = target.model or ("" if prompt is None else prompt.model)
-        price = (exchange.prices.of(target.backend, model) or held.default) if held.priced else None
-        if price is not None and price.services:
-            price = price.in_service(asked_service(prompt))
-        bounded = prompt is not None and prompt.max_output is not None
-        return CallMeter(self._ledger, held, target.backend.key, price, bounded=bounded)
+        return CallMeter(self._ledger, exchange, held, partial(self.settle, exchange, held, input))
 
     def settle(self, exchange: Exchange, held: Held, input: int) -> None:
-        """Charge what was used; `input` is the estimate of the prompt.
+        """Charge what was used, once; `input` is the estimate of the prompt.
 
         A request that no provider took costs nothing. One that was cut off before a report is charged its prompt,
         for the provider has read it.
         """
+        if held.settled:
+            return
+        held.settled = True
         tokens = exchange.tokens
         if tokens is None and exchange.attempts and exchange.outcome is Outcome.CALLER_GONE:
             tokens = exchange.tokens = Usage(input, 0, source=ESTIMATED)

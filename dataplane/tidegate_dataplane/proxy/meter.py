@@ -1,4 +1,4 @@
-"""How the relay tells the ledger, piece by piece, what a stream delivers, and hears when it must end."""
+"""How the relay tells the ledger what is delivered, of a stream piece by piece, and hears when that must end."""
 
 from typing import Protocol
 
@@ -16,9 +16,11 @@ class MidStreamStop(Struct, frozen=True, gc=False):
 class Meter(Protocol):
     """Of one call. Numbers are cheap estimates of tokens; what the call used in the end comes by the settlement."""
 
-    def begin(self, prompt_tokens: int, output: int = 0) -> None:
-        """The provider took the call (2xx): its prompt is used, of so many tokens; and of an answer in one piece, which
-        is about to go to the caller, its output."""
+    def whole(self) -> None:
+        """The answer came in one piece, its tokens are noted, and it is about to go to the caller."""
+
+    def begin(self, prompt_tokens: int) -> None:
+        """The provider took the call (2xx) and streams: the prompt is used, of so many tokens."""
 
     def deliver(self, tokens: int) -> bool:
         """So many tokens of output are about to go to the caller. False when they are more than was reserved: then
@@ -31,7 +33,10 @@ class Meter(Protocol):
 class _NoMeter:
     """Nothing limits the call."""
 
-    def begin(self, prompt_tokens: int, output: int = 0) -> None:
+    def whole(self) -> None:
+        return
+
+    def begin(self, prompt_tokens: int) -> None:
         return
 
     def deliver(self, tokens: int) -> bool:

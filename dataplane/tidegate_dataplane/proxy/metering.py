@@ -1,12 +1,15 @@
-"""What the ledger hears of a stream, piece by piece: so that what was delivered stays charged should the process be
-killed, and a limit that runs out can end the stream."""
+"""What the ledger hears before it goes to the caller: so that what was delivered stays charged should the process be
+killed, and a limit that runs out can end a stream."""
 
+from collections.abc import Callable
 from time import perf_counter, time
 
 from tidegate_dataplane.ledger.demand import Amounts, Demand, Measure, amounts_of
 from tidegate_dataplane.ledger.ledger import Ledger, Reservation
 from tidegate_dataplane.pricing.price import Price, cost
 from tidegate_dataplane.pricing.usage import Usage
+from tidegate_dataplane.proxy.charging import asked_service
+from tidegate_dataplane.proxy.exchange import Exchange
 from tidegate_dataplane.proxy.meter import MidStreamStop
 from tidegate_dataplane.proxy.reserving import Held
 from tidegate_dataplane.snapshot.entries import MidStream
@@ -20,32 +23,49 @@ _TIMED = frozenset({Measure.COMPUTE, Measure.EXPRESSION})
 
 
 class CallMeter:
-    """Of one call. `price` is that of the target that answers, None where no limit counts cost. With `bounded`, the
-    caller has set a limit, and all of that is reserved: it is too little only for a provider that does not heed it.
+    """Of one call that a target answers. `settle` charges it, once its tokens are known.
 
     Pieces are counted in a cheap way, which may err upwards. What is noted never goes beyond the reservation, so that
     an error never takes from others what this call does not use; the settlement corrects it.
     """
 
-    __slots__ = ("_asks", "_bounded", "_held", "_input", "_ledger", "_noted", "_output", "_parts", "_price", "_timed")
+    __slots__ = (
+        "_asks",
+        "_bounded",
+        "_exchange",
+        "_held",
+        "_input",
+        "_ledger",
+        "_noted",
+        "_output",
+        "_parts",
+        "_price",
+        "_settle",
+        "_timed",
+    )
 
-    def __init__(self, ledger: Ledger, held: Held, backend: str, price: Price | None, *, bounded: bool) -> None:
+    def __init__(self, ledger: Ledger, exchange: Exchange, held: Held, settle: Callable[[], None]) -> None:
         self._ledger = ledger
+        self._exchange = exchange
         self._held = held
-        leg = held.backends.get(backend)
+        self._settle = settle
+
+    def whole(self) -> None:
+        self._settle()
+
+    def begin(self, prompt_tokens: int) -> None:
+        exchange, held, ledger = self._exchange, self._held, self._ledger
+        leg = None if exchange.target is None else held.backends.get(exchange.target.backend.key)
         self._parts: tuple[Reservation, ...] = (held.call,) if leg is None else (held.call, leg)
-        self._price = price
-        self._input = 0
+        self._price = _price(exchange, held)
+        self._input = prompt_tokens
         self._output = 0
         ends = [demand for part in self._parts for demand in part.demands if _ends(demand)]
         self._asks = bool(ends)
         self._timed = any(demand.measure in _TIMED for demand in ends)
-        self._bounded = bounded
+        # The caller has set a limit, and all of that is reserved: too little only when the provider does not heed it.
+        self._bounded = exchange.prompt is not None and exchange.prompt.max_output is not None
         self._noted = ledger.durable and any(part.holdings for part in self._parts)
-
-    def begin(self, prompt_tokens: int, output: int = 0) -> None:
-        self._input = prompt_tokens
-        self._output = output
         if self._noted:
             self._note()
 
@@ -91,6 +111,16 @@ class CallMeter:
         if ahead and self._timed:
             milliseconds += max(_LEAST_MORE_MS, milliseconds // 4)
         return amounts_of(self._input, output, cost=spent, milliseconds=milliseconds)
+
+
+def _price(exchange: Exchange, held: Held) -> Price | None:
+    """Of the target that answers; None where no limit counts cost."""
+    target, prompt = exchange.target, exchange.prompt
+    if target is None or not held.priced:
+        return None
+    price = exchange.prices.of(target.backend, target.model or ("" if prompt is None else prompt.model))
+    price = price or held.default
+    return price if price is None or not price.services else price.in_service(asked_service(prompt))
 
 
 def _ends(demand: Demand) -> bool:

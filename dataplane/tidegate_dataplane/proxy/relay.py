@@ -84,7 +84,7 @@ class Relay:
     ) -> None:
         body = await _read(answer, self._limit, route)
         exchange.tokens = await self._measuring.whole(operation, prompt, _model(exchange, prompt), body)
-        meter.begin(exchange.tokens.input, exchange.tokens.output)
+        meter.whole()
         await exchange.respond(answer.status, _passed(answer), body)
 
     async def _pass_error(self, exchange: Exchange, route: Route, answer: Answer) -> None:

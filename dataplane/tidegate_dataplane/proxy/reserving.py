@@ -46,6 +46,7 @@ class Held(Struct, gc=False):
     default: Price | None = None
     priced: bool = False
     degraded: bool = False
+    settled: bool = False
 
     @property
     def reservations(self) -> Sequence[Reservation]:

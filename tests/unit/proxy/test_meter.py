@@ -10,7 +10,7 @@ import pytest
 from dataplane.factory import KEY, bundle_of, http_backend, route, shard, target
 from dataplane.planes import running, url
 from dataplane.raw_http import chat, exchange, request
-from dataplane.upstream import Asked, chunk, delta, event, events_head, upstream
+from dataplane.upstream import Asked, answer, chunk, delta, event, events_head, upstream
 from dataplane.waiting import until
 from tidegate_dataplane.counting.encodings import Encoding
 from tidegate_dataplane.counting.tokenizer import count
@@ -36,9 +36,11 @@ class Limited:
         self.prompt = 0
         self.delivered = 0
 
-    def begin(self, prompt_tokens: int, output: int = 0) -> None:
+    def whole(self) -> None:
+        raise RuntimeError("nothing can be charged")
+
+    def begin(self, prompt_tokens: int) -> None:
         self.prompt = prompt_tokens
-        self.delivered = output
 
     def deliver(self, tokens: int) -> bool:
         self.delivered += tokens
@@ -165,3 +167,10 @@ async def test_nothing_is_sent_before_the_meter_knows(metered: Callable[[Limited
         found = await exchange(plane, request(chat(stream=True), key=KEY))
     assert words(found.body) == 0
     assert 4000 <= meter.delivered <= 6000
+
+
+async def test_an_answer_in_one_piece_is_charged_before_it_goes(metered: Callable[[Limited], None]) -> None:
+    metered(Limited(1000))
+    async with upstream(answer(b'{"text": "word"}')) as provider, running(world(provider.url)) as plane:
+        found = await exchange(plane, request(chat(), key=KEY))
+    assert (found.status, b"word" in found.body) == (500, False)
