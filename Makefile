@@ -34,6 +34,10 @@ test: $(STAMP) check cluster-tools oidc-tools redis-tools ## everything: checks,
 test-unit: $(STAMP) ## the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit tests/golden tests/property tests/bench
 
+.PHONY: test-properties
+test-properties: $(STAMP) redis-tools ## the property tests once more, with examples that were never tried
+	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest tests/property tests/unit tests/redis -m "hypothesis"
+
 .PHONY: check
 check: $(STAMP) ## style, types, import arrows, generated files up to date
 	@$(BIN)/ruff check .

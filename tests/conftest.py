@@ -1,10 +1,19 @@
 """Options and fixtures that all tests share."""
 
 import difflib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# `make test` tries the same examples each time, so that what is red for one is red for all; `make test-properties`
+# looks for new ones. How long an example takes is the machine's affair: pytest's own time limit finds what hangs.
+_ALIKE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _ALIKE, derandomize=True)
+settings.register_profile("new", _ALIKE, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -91,7 +91,7 @@ def test_offline_and_server_give_one_verdict(server: ApiServer, case: Case) -> N
         assert stored_spec(Kind(case.kind), manifest["spec"]) == refusal["spec"]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_offline_and_server_agree_on_random_changes(server: ApiServer, data: st.DataObject) -> None:
     manifest = base_manifest(data.draw(st.sampled_from(sorted(VALID))))

@@ -21,7 +21,7 @@ def log_of(
     return sorted(folder.iterdir()), head
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     processes=st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=4),
     max_bytes=st.sampled_from([0, 1, 1000, 3000]),

@@ -32,7 +32,7 @@ WHENS = (
     "request.headers['x-cloud'] == 'aws'",
     "request.operation == 'Chat'",
 )
-thorough = settings(max_examples=300, deadline=None)
+thorough = settings(max_examples=300)
 
 rules = st.builds(
     RuleEntry,

@@ -104,13 +104,13 @@ days = st.dates(date(1975, 1, 1), date(2099, 12, 31))
 year_ends = st.integers(1976, 2098).flatmap(lambda year: st.sampled_from((date(year, 12, 31), date(year, 2, 28))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([*LABELS, CalendarPeriod.HOUR]), st.sampled_from(sorted(time_zones())), days | year_ends)
 def test_windows_are_those_of_a_watcher(period: CalendarPeriod, zone: str, day: date) -> None:
     agree(period, zone, day)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(CalendarPeriod), st.sampled_from(sorted(time_zones())), st.floats(-2_200_000_000, 4_000_000_000))
 @example(CalendarPeriod.DAY, "America/St_Johns", datetime(2010, 11, 7, 2, 45, tzinfo=UTC).timestamp())
 def test_a_moment_lies_in_its_window_and_all_of_the_window_agrees(
@@ -136,7 +136,7 @@ LONGEST = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(CalendarPeriod), st.sampled_from(sorted(time_zones())), st.floats(1_800_000_000, 4_000_000_000))
 def test_no_window_to_come_is_longer_than_its_name_says(period: CalendarPeriod, zone: str, now: float) -> None:
     window = bounds(period, zone, now)

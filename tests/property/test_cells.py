@@ -18,7 +18,7 @@ from tidegate_dataplane.ledger.cells import BucketCell, Calendar, CalendarCell, 
 from tidegate_dataplane.ledger.demand import Demand
 from tidegate_dataplane.snapshot.entries import CalendarPeriod
 
-thorough = settings(max_examples=300, deadline=None)
+thorough = settings(max_examples=300)
 START = datetime(2026, 3, 28, 20, 0, tzinfo=UTC).timestamp()
 TICK = 2.0**-10
 A_HAIR = 1e-6  # seconds; a float of today's seconds is right to a quarter of a microsecond

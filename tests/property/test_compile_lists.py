@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from compiling.case import read_back, same_output
@@ -107,7 +107,6 @@ def in_force(compiled: Compiled) -> dict[ListKey, bytes]:
     return {key: joined(parts) for key, parts in compiled.served.lists.items()}
 
 
-@settings(deadline=None)
 @given(st.lists(worlds(), min_size=1, max_size=4))
 def test_what_is_in_force_follows_from_the_edits(edits: list[World]) -> None:
     memo, served, before = Memo(), Served({}), dict[ListKey, bytes]()
@@ -122,7 +121,6 @@ def test_what_is_in_force_follows_from_the_edits(edits: list[World]) -> None:
         assert same_output(compile_world(world, FACTS, served, memo), compiled)
 
 
-@settings(deadline=None)
 @given(worlds(), worlds(), st.randoms(use_true_random=False))
 def test_order_never_matters(first: World, world: World, chance: random.Random) -> None:
     served = compile_world(first, FACTS).served
@@ -135,7 +133,6 @@ def test_order_never_matters(first: World, world: World, chance: random.Random) 
     assert same_output(compile_world(other, FACTS, served), compile_world(world, FACTS, served))
 
 
-@settings(deadline=None)
 @given(worlds(), values)
 def test_a_list_touches_its_own_namespace_alone(world: World, held: dict[str, bytes]) -> None:
     before = compile_world(world, FACTS)

@@ -34,7 +34,7 @@ def edits(draw: st.DrawFn, world: World) -> World:
 
 
 @given(worlds(most=10), st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_memo_never_changes_output(world: World, data: st.DataObject) -> None:
     memo, previous, facts = Memo(), Served({}), FACTS
     for _ in range(data.draw(st.integers(1, 6))):

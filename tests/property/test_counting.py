@@ -14,7 +14,7 @@ from tidegate_dataplane.ledger.ledger import Ledger, Reservation
 from tidegate_dataplane.snapshot.entries import CalendarPeriod, Unit
 
 START = datetime(2026, 3, 28, 20, 0, tzinfo=UTC).timestamp()  # the night in which summer time begins in Berlin
-thorough = settings(max_examples=200, deadline=None)
+thorough = settings(max_examples=200)
 
 waits = st.one_of(st.integers(0, 5), st.integers(0, 100), st.integers(0, 90_000)).map(float)
 amounts = st.integers(0, 40)

@@ -66,7 +66,7 @@ QUOTAS = ("team-a/q0", "team-a/q1")
 BACKENDS = ("team-a/mock", "team-b/mock")
 CALLERS = (*((key_of(f"{namespace}/c{number}"),) for namespace in NAMESPACES for number in (0, 1)), (), ("wrong",))
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
-thorough = settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+thorough = settings(max_examples=100, suppress_health_check=SLOW)
 
 
 def some(values: Sequence[Any], *, least: int = 0, most: int = 2) -> st.SearchStrategy[tuple[Any, ...]]:

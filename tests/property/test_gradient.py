@@ -44,7 +44,7 @@ def test_it_follows_a_capacity_that_doubles_or_halves(before: int, after: int) -
     assert medians(before, after) == [pytest.approx(1.0, abs=WITHIN)] * 2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(places=st.integers(16, 96), share=st.floats(0.05, 4.0), seed=st.integers(0, 1000))
 def test_wherever_it_begins_it_uses_the_server_and_does_not_drown_it(places: int, share: float, seed: int) -> None:
     server = SimulatedServer(GradientLimit(max(1, int(share * places)), least=1, most=2000), places, seed=seed)
@@ -52,7 +52,7 @@ def test_wherever_it_begins_it_uses_the_server_and_does_not_drown_it(places: int
 
 
 @given(least=st.integers(1, 50), span=st.integers(0, 100), seed=st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_it_never_leaves_its_bounds(least: int, span: int, seed: int) -> None:
     most = least + span
     server = SimulatedServer(GradientLimit(least, least=least, most=most), 20, seed=seed)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate_dataplane.snapshot.codec import MAX_SHARD_BYTES, decode_shard
@@ -37,7 +37,6 @@ def networks(count: int, seed: int = 1) -> list[bytes]:
     return [record for text in texts if (record := network_record(text))]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 6000), st.integers(0, 3), st.sampled_from((HASHES, FEED)))
 def test_cutting_loses_nothing_and_keeps_the_order(count: int, seed: int, key: ListKey) -> None:
     records = join_digests(digests(count, seed)) if key is HASHES else join_networks(networks(count, seed))

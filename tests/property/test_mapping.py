@@ -66,7 +66,7 @@ def fit(text: str) -> bool:
     return len(text) <= MAX_LENGTH and text.isprintable()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(claims, texts)
 def test_a_mapping_is_total_and_gives_only_what_is_fit(held: dict[str, Any], subject: str) -> None:
     token = {**NO_TOKEN, "subject": subject, "claims": held}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from samples.lists import FEED, LEAKS, addresses, hashes, with_lists
@@ -75,7 +75,6 @@ def admitted(at: Runtime) -> set[tuple[str, str]]:
     }
 
 
-@settings(deadline=None)
 @given(policies, policies, feeds, leaks)
 def test_one_policy_more_never_lets_anyone_in(
     before: list[PolicyEntry], more: list[PolicyEntry], feed: ListPart, leak: ListPart
@@ -85,7 +84,6 @@ def test_one_policy_more_never_lets_anyone_in(
     assert admitted(runtime([*before, *added], (feed, leak))) <= admitted(runtime(before, (feed, leak)))
 
 
-@settings(deadline=None)
 @given(policies, some(NETWORKS), some(NETWORKS), some(KEYS), some(KEYS))
 def test_one_entry_more_never_lets_anyone_in(
     attached: list[PolicyEntry],
@@ -99,7 +97,6 @@ def test_one_entry_more_never_lets_anyone_in(
     assert admitted(longer) <= admitted(shorter) <= admitted(runtime(attached, ()))
 
 
-@settings(deadline=None)
 @given(policies, feeds, leaks)
 def test_shadow_policies_change_nothing(attached: list[PolicyEntry], feed: ListPart, leak: ListPart) -> None:
     enforced = [one for one in attached if one.mode is Mode.ENFORCE]

@@ -16,7 +16,7 @@ from tidegate_dataplane.snapshot.entries import PlanEntry, RouteEntry, Subscribe
 from tidegate_operator.compile import Compiled, Memo, compile_world
 from tidegate_operator.world import Kind, ObjectKey, Resource, World
 
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 # --- what is granted: the compiler ---
 

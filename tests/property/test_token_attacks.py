@@ -55,13 +55,13 @@ def test_the_tokens_that_are_attacked_are_let_in_themselves() -> None:
     assert all(let_in(token) for token in good().values())
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=200) | st.text(alphabet=BASE64URL + ".=", max_size=300))
 def test_arbitrary_text_is_not_let_in(text: str) -> None:
     assert not let_in(text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.sampled_from(ALGORITHMS),
     st.dictionaries(header_names | st.text(max_size=6), json_values, max_size=4),
@@ -75,7 +75,7 @@ def test_what_nobody_signed_is_not_let_in(
     assert not let_in(f"{encode(head)}.{encode(claims_of(**claims))}.{encode(signature)}")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.sampled_from(ALGORITHMS), st.integers(0, 5000), st.sampled_from(BASE64URL + ".= \x00é"), st.booleans())
 def test_one_changed_added_or_removed_character_is_not_let_in(
     algorithm: str, place: int, character: str, insert: bool
@@ -88,14 +88,14 @@ def test_one_changed_added_or_removed_character_is_not_let_in(
     assert not let_in(text[:at])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(ALGORITHMS), st.sampled_from(ALGORITHMS), st.integers(0, 6))
 def test_parts_of_good_tokens_put_together_are_not_let_in(one: str, other: str, which: int) -> None:
     mixed = ".".join((good()[one] if which >> part & 1 else good()[other]).split(".")[part] for part in range(3))
     assert mixed in good().values() or not let_in(mixed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(algorithms, st.sampled_from(ALGORITHMS), st.sampled_from(["", "pem", "jwk", "n"]))
 def test_another_algorithm_over_the_same_claims_is_not_let_in(name: str, victim: str, secret: str) -> None:
     signer = signers()[victim]
@@ -114,7 +114,7 @@ def test_another_algorithm_over_the_same_claims_is_not_let_in(name: str, victim:
         assert not let_in(hmac_signed(head, claims, secrets[secret]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(ALGORITHMS),
     st.dictionaries(header_names, json_values, max_size=3),
@@ -135,7 +135,7 @@ def test_whatever_the_issuer_itself_signs_raises_nothing_and_must_still_hold(
         assert isinstance(said["sub"], str)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(json_values | st.dictionaries(st.just("keys"), st.lists(json_values, max_size=3)), st.binary(max_size=50))
 def test_whatever_is_sent_as_keys_raises_nothing_else(value: Any, raw: bytes) -> None:
     for text in (json.dumps(value).encode(), raw):
@@ -145,7 +145,7 @@ def test_whatever_is_sent_as_keys_raises_nothing_else(value: Any, raw: bytes) ->
             pass
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(sorted(signers())),
     st.dictionaries(

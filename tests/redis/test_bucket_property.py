@@ -20,7 +20,7 @@ _step = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     rate_ns=st.sampled_from([100_000_000, 33_333_334, 7_000_001]),
     tau_ms=st.sampled_from([0, 50, 100]),

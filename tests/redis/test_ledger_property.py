@@ -142,7 +142,6 @@ _LATE: list[tuple[Any, ...]] = [
 @example(counter=COUNTERS[0], steps=_LATE)
 @settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(counter=st.sampled_from(COUNTERS), steps=st.lists(_step, min_size=25, max_size=60))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from samples.texts import TEXTS
@@ -45,7 +45,6 @@ def delivered(*parts: bytes) -> Delivered:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_the_cuts_between_deltas_never_matter(name: str, seed: int, most: int) -> None:
     source = random.Random(seed)

@@ -41,7 +41,7 @@ def test_known_texts_have_their_known_number_of_tokens(name: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", Encoding)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ANY_TEXT, st.integers(1, 400))
 def test_a_cut_after_a_word_costs_nothing(encoding: Encoding, text: str, limit: int) -> None:
     limit = min(limit, len(text))

@@ -81,7 +81,7 @@ def test_long_values_are_short_and_still_told_apart(length: int) -> None:
 steps = st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 12)), max_size=120)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 5), st.sampled_from((CalendarPeriod.MINUTE, CalendarPeriod.DAY)), steps)
 def test_a_calendar_window_has_so_many_counters_and_each_value_has_one(
     most: int, period: CalendarPeriod, drawn: list[tuple[int, int]]
@@ -98,7 +98,7 @@ def test_a_calendar_window_has_so_many_counters_and_each_value_has_one(
             assert len(set(places.values()) - {OTHER}) == most
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 5), st.integers(1, 600), steps)
 @example(1, 31, [(0, 0), (33_034, 1), (32_033, 1)])
 def test_no_stretch_of_a_sliding_window_has_more_counters(

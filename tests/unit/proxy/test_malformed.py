@@ -289,7 +289,7 @@ def test_five_hundred_mutated_requests() -> None:
         stack = contextlib.AsyncExitStack()
         plane = runner.run(stack.enter_async_context(running(bundle_of(shard()), limits=Limits(head_seconds=60))))
 
-        @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=500, suppress_health_check=list(HealthCheck), database=None)
         @given(mutated())
         def try_one(data: bytes) -> None:
             runner.run(judge(plane, data))
