@@ -16,6 +16,8 @@ from tidegate_dataplane.ledger.demand import Amounts, Demand, Excess, Measure
 from tidegate_dataplane.ledger.report import CounterReport, counter_report
 from tidegate_dataplane.snapshot.entries import MidStream, Unit
 
+# A member of an Enum costs a call of Python (3.11) each time that it is asked for by its class.
+_CONCURRENT: Final = Measure.CONCURRENT
 # Every new counter pays for a look at so many old ones: idle ones go, and memory follows what is in use.
 _SWEPT_PER_CREATION: Final = 4
 # So few are not worth looking at: a fast bucket is idle between two calls, and would be made anew for each.
@@ -119,7 +121,7 @@ class MemoryLedger:
         overage = 0
         for demand, cell, stamp, reserved in zip(taken.demands, taken.cells, taken.stamps, taken.amounts, strict=True):
             terms = demand.terms
-            if terms.measure is Measure.CONCURRENT:
+            if terms.measure is _CONCURRENT:
                 cell.correct(stamp, -reserved)
                 continue
             amount = used[terms.measure] if terms.program is None else terms.measured(used)

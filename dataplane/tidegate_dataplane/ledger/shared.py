@@ -25,6 +25,9 @@ from tidegate_dataplane.ledger.tokens import LeasedTokens
 from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode, MidStream
 from tidegate_dataplane.store.protocol import MAX_AMOUNT, Kind, Status, Store, StoreUnavailable
 
+# A member of an Enum costs a call of Python (3.11) each time that it is asked for by its class.
+_EXACT: Final = Accuracy.EXACT
+_CONCURRENT: Final = Measure.CONCURRENT
 _ATTEMPTS: Final = 3
 _REBUILT: Final = "it is being rebuilt"
 _CLOCKS: Final = "its clock and the one here disagree"
@@ -107,7 +110,7 @@ class SharedLedger:
         taken: list[Holding] = []
         for demand in demands:
             terms = demand.terms
-            if terms.accuracy is Accuracy.EXACT:
+            if terms.accuracy is _EXACT:
                 break
             amount = amounts[terms.measure] if terms.program is None else terms.measured(amounts)
             if amount > MAX_AMOUNT:
@@ -239,7 +242,7 @@ class SharedLedger:
         enough = True
         for holding in holdings:
             at, terms = holding.at, holding.demand.terms
-            if not at or terms.measure is Measure.CONCURRENT:
+            if not at or terms.measure is _CONCURRENT:
                 continue
             used = _measured(holding.demand.terms, amounts) - holding.before
             more = used - holding.delivered
@@ -260,7 +263,7 @@ class SharedLedger:
             terms = holding.demand.terms
             holding.amount = max(holding.amount, holding.delivered)
             whole = _measured(holding.demand.terms, amounts)
-            if not holding.at or whole - holding.before <= holding.amount or terms.measure is Measure.CONCURRENT:
+            if not holding.at or whole - holding.before <= holding.amount or terms.measure is _CONCURRENT:
                 continue
             place = self._places.of(holding.demand)
             if place.slot != holding.slot:
@@ -285,7 +288,7 @@ class SharedLedger:
         for holding in holdings:
             demand = holding.demand
             terms = demand.terms
-            amount = 0 if terms.measure is Measure.CONCURRENT else _measured(terms, used)
+            amount = 0 if terms.measure is _CONCURRENT else _measured(terms, used)
             self._close(holding, max(0, amount - holding.before))
             if terms.overage_price and holding.at:
                 cells = self._journal.cells
@@ -318,7 +321,7 @@ class SharedLedger:
         cells[at + HELD] = held
         holding.amount = holding.delivered = used
         rows.dirty[at] = None
-        if demand.terms.accuracy is Accuracy.EXACT or rows.pressed(at):
+        if demand.terms.accuracy is _EXACT or rows.pressed(at):
             cells[at + GRANTED] = min(cells[at + GRANTED], present + held)
 
     def _is_there(self, holding: Holding) -> bool:
