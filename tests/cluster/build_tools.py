@@ -1,9 +1,11 @@
-"""Builds the real kube-apiserver, kubectl and etcd that the cluster tests run against, Dex for the token tests, and
-Toxiproxy for the tests of the shared ledger.
+"""Builds the real kube-apiserver, kubectl and etcd that the cluster tests run against, Dex for the token tests,
+Toxiproxy for the tests of the shared ledger, Helm for those of the chart, and Argo CD.
 
     make cluster-tools
     make oidc-tools
     make redis-tools
+    make helm-tools
+    make argocd-tools
 
 The versions are pinned, with the checksums of every module, by tools/*/go.mod and go.sum; the go
 command fetches and verifies them. The binaries lie outside the checkout, in a folder that is named
@@ -28,12 +30,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.harness.binaries import (
+    ARGOCD_MODULES,
+    ARGOCD_VERSION,
+    HELM_VERSION,
     KUBERNETES_VERSION,
     MODULES,
     MODULES_DIR,
+    argocd_key,
     cache_root,
     dex_key,
     from_environment,
+    helm_key,
     tools_key,
     toxiproxy_key,
 )
@@ -52,13 +59,17 @@ class BuildFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Tool:
-    """One binary: the folder under tools/ that pins it, its Go package, and how it is built; `cgo` needs a compiler."""
+    """One binary: the folder under tools/ that pins it, its Go package, and how it is built.
+
+    `cgo` needs a compiler. `toolchain` is the Go that builds it, fetched by the go command if it is not the own one.
+    """
 
     name: str
     module: str
     package: str
     ldflags: str = ""
     cgo: bool = False
+    toolchain: str = ""
 
 
 # Without the version stamped in, clients cannot parse what /version answers.
@@ -79,6 +90,16 @@ TOOLS = (
 DEX = Tool("dex", "dex", "github.com/dexidp/dex/cmd/dex", cgo=True)
 
 TOXIPROXY = Tool("toxiproxy-server", "toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server")
+
+
+HELM = Tool("helm", "helm", "helm.sh/helm/v4/cmd/helm", f"-X helm.sh/helm/v4/internal/version.version={HELM_VERSION}")
+
+_ARGOCD_GO = "go1.27.0"
+_ARGOCD_STAMP = f"-X github.com/argoproj/argo-cd/v3/common.version={ARGOCD_VERSION.removeprefix('v')}"
+ARGOCD = (
+    Tool("argocd", "argocd", "github.com/argoproj/argo-cd/v3/cmd", _ARGOCD_STAMP, toolchain=_ARGOCD_GO),
+    Tool("kstatus", "kstatus", ".", toolchain=_ARGOCD_GO),
+)
 
 
 def ensure_tools(report: Report) -> Path:
@@ -104,6 +125,16 @@ def ensure_toxiproxy(report: Report) -> Path:
     return folder / TOXIPROXY.name
 
 
+def ensure_helm(report: Report) -> Path:
+    """Helm, built first when it is not there. Safe to run twice at once. Raises BuildFailed with what to do next."""
+    return _ensure(helm_key(), (HELM,), (HELM.module,), "about two minutes on two cores", report) / HELM.name
+
+
+def ensure_argocd(report: Report) -> Path:
+    """The folder with Argo CD and kstatus, built first when they are not there. Raises BuildFailed with what to do."""
+    return _ensure(argocd_key(), ARGOCD, ARGOCD_MODULES, "about five minutes on two cores", report)
+
+
 def _ensure(key: str, tools: Sequence[Tool], modules: Sequence[str], time_needed: str, report: Report) -> Path:
     target = cache_root() / key
     if target.is_dir():
@@ -111,7 +142,7 @@ def _ensure(key: str, tools: Sequence[Tool], modules: Sequence[str], time_needed
     target.parent.mkdir(parents=True, exist_ok=True)
     with lock(target.with_name(f".{target.name}.lock"), report):
         if not target.is_dir():
-            _check_go(modules)
+            _check_go(modules, next((tool.toolchain for tool in tools), ""))
             _check_compiler(tools)
             report(f"building {', '.join(tool.name for tool in tools)} with Go, once: {time_needed}")
             _build_all(tools, target, report)
@@ -140,7 +171,7 @@ def _build(tool: Tool, into: Path, report: Report) -> None:
     process = subprocess.Popen(
         command,
         cwd=MODULES_DIR / tool.module,
-        env=_go_environment(cgo=tool.cgo),
+        env=_go_environment(cgo=tool.cgo, toolchain=tool.toolchain),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -226,7 +257,7 @@ def _check_compiler(tools: Sequence[Tool]) -> None:
         raise BuildFailed(f"{', '.join(names)} needs a C compiler. Install gcc (or set CC) and try again.")
 
 
-def _check_go(modules: Sequence[str]) -> None:
+def _check_go(modules: Sequence[str], toolchain: str) -> None:
     if shutil.which("go") is None:
         raise BuildFailed(f"Go is missing. {_INSTALL_GO.format(version=_wanted_go(modules))}")
     for module in modules:
@@ -234,7 +265,7 @@ def _check_go(modules: Sequence[str]) -> None:
         check = subprocess.run(
             ["go", "version"],
             cwd=MODULES_DIR / module,
-            env=_go_environment(),
+            env=_go_environment(toolchain=toolchain),
             capture_output=True,
             text=True,
             check=False,
@@ -249,9 +280,10 @@ def _wanted_go(modules: Sequence[str]) -> str:
     return max(found, key=lambda version: [int(part) for part in version.split(".")])
 
 
-def _go_environment(*, cgo: bool = False) -> dict[str, str]:
+def _go_environment(*, cgo: bool = False, toolchain: str = "") -> dict[str, str]:
     # A user's GOFLAGS (-mod=vendor, tags) or workspace must not leak into what is pinned here.
-    return {**os.environ, "CGO_ENABLED": str(int(cgo)), "GOFLAGS": "", "GOWORK": "off"}
+    pinned = {"GOTOOLCHAIN": toolchain} if toolchain else {}
+    return {**os.environ, "CGO_ENABLED": str(int(cgo)), "GOFLAGS": "", "GOWORK": "off", **pinned}
 
 
 @contextlib.contextmanager
@@ -280,9 +312,10 @@ def _clock(start: float) -> str:
 def main() -> int:
     """Build what is missing and print where it is on stdout; progress goes to stderr.
 
-    The argument `dex` means Dex, `toxiproxy` means Toxiproxy.
+    The argument `dex` means Dex, `toxiproxy` Toxiproxy, `helm` Helm, `argocd` Argo CD.
     """
-    ensure = {"dex": ensure_dex, "toxiproxy": ensure_toxiproxy}.get("".join(sys.argv[1:]), ensure_tools)
+    ensures = {"dex": ensure_dex, "toxiproxy": ensure_toxiproxy, "helm": ensure_helm, "argocd": ensure_argocd}
+    ensure = ensures.get("".join(sys.argv[1:]), ensure_tools)
 
     def report(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

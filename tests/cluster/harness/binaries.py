@@ -81,12 +81,40 @@ def find_toxiproxy() -> Path:
     return path
 
 
+def find_helm() -> Path:
+    """The Helm of `make helm-tools`. Raises ToolsMissing with that command."""
+    path = cache_root() / helm_key() / "helm"
+    if not os.access(path, os.X_OK):
+        raise ToolsMissing(f"{path} not found. Run `make helm-tools` (needs Go; two minutes, once).")
+    return path
+
+
+def find_argocd() -> Path:
+    """The Argo CD of `make argocd-tools`: every part of it. Raises ToolsMissing with that command."""
+    return _argocd_tool("argocd")
+
+
+def find_kstatus() -> Path:
+    """The program of tools/kstatus, of the same chore. Raises ToolsMissing."""
+    return _argocd_tool("kstatus")
+
+
+def _argocd_tool(name: str) -> Path:
+    path = cache_root() / argocd_key() / name
+    if not os.access(path, os.X_OK):
+        raise ToolsMissing(f"{path} not found. Run `make argocd-tools` (needs Go; four minutes, once).")
+    return path
+
+
 KUBERNETES_VERSION = pinned("kubernetes", "k8s.io/kubernetes")
 ETCD_VERSION = pinned("etcd", "go.etcd.io/etcd/server/v3")
 
 
 DEX_VERSION = pinned("dex", "github.com/dexidp/dex")
 TOXIPROXY_VERSION = pinned("toxiproxy", "github.com/Shopify/toxiproxy/v2")
+ARGOCD_MODULES = ("argocd", "kstatus")
+ARGOCD_VERSION = pinned("argocd", "github.com/argoproj/argo-cd/v3")
+HELM_VERSION = pinned("helm", "helm.sh/helm/v4")
 
 
 def tools_key() -> str:
@@ -104,9 +132,20 @@ def toxiproxy_key() -> str:
     return f"toxiproxy-{TOXIPROXY_VERSION}-{_built_from(('toxiproxy',))}"
 
 
+def helm_key() -> str:
+    """The same for Helm."""
+    return f"helm-{HELM_VERSION}-{_built_from(('helm',))}"
+
+
+def argocd_key() -> str:
+    """The same for Argo CD and kstatus."""
+    return f"argocd-{ARGOCD_VERSION}-{_built_from(ARGOCD_MODULES)}"
+
+
 def _built_from(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for module in modules:
-        for name in ("go.mod", "go.sum"):
+        own = sorted(path.name for path in (MODULES_DIR / module).glob("*.go"))
+        for name in ("go.mod", "go.sum", *own):
             digest.update((MODULES_DIR / module / name).read_bytes())
     return f"{platform.system().lower()}-{platform.machine().lower()}-{digest.hexdigest()[:8]}"
