@@ -156,8 +156,17 @@ def documented_schema(kind: str) -> Schema:
         "description": model["description"],
         "type": "object",
         "required": model["required"],
-        "properties": {**type_meta, **model["properties"]},
+        "properties": {**type_meta, **model["properties"], "status": _unseen(model["properties"]["status"])},
     }
+
+
+def _unseen(status: Schema) -> Schema:
+    """A status that is there from the first moment, with its defaults.
+
+    Without `observedGeneration: 0` kstatus would call an object current that the operator has not seen yet.
+    """
+    first = {name: status[name] for name in ("description", "type") if name in status}
+    return {**first, "default": {}, **status}
 
 
 def custom_resource_definition(kind: str) -> Schema:

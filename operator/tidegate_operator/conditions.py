@@ -1,6 +1,7 @@
 """An object's status, computed from the compiler's verdict and what the data planes report. No I/O, no clock.
 
-The shape is Kubernetes' metav1.Condition; `Ready` is the summary that kstatus and Argo CD read.
+The shape is Kubernetes' metav1.Condition; `Ready` is the summary that kstatus and Argo CD read. `Stalled` is there only
+while it is true: for kstatus `Ready=False` alone means that one had better wait.
 """
 
 import re
@@ -28,6 +29,7 @@ class ConditionType(StrEnum):
     APPROVED = "Approved"
     PROGRAMMED = "Programmed"
     READY = "Ready"
+    STALLED = "Stalled"
 
 
 class ConditionStatus(StrEnum):
@@ -133,6 +135,7 @@ def judge(
         if ready.status == ConditionStatus.TRUE:
             ready = replace(approved, type=ConditionType.READY, status=ConditionStatus.TRUE)
         outcomes = [accepted, resolved, approved, programmed, ready]
+    outcomes += _stalled(accepted, programmed)
     return ObjectStatus(
         observed_generation=verdict.generation,
         served_generation=verdict.served_generation if verdict.placed else None,
@@ -241,6 +244,15 @@ def _ready(verdict: Verdict, outcomes: tuple[_Outcome, ...]) -> _Outcome:
     return replace(outcomes[-1], type=ConditionType.READY, reason="Ready")
 
 
+def _stalled(accepted: _Outcome, programmed: _Outcome) -> list[_Outcome]:
+    """What somebody must do something about. A missing reference is none: what it names may be on its way."""
+    if accepted.status == ConditionStatus.FALSE:
+        return [replace(accepted, type=ConditionType.STALLED, status=ConditionStatus.TRUE)]
+    if programmed.reason == ProgrammedReason.DATA_PLANE_REFUSED:
+        return [replace(programmed, type=ConditionType.STALLED, status=ConditionStatus.TRUE)]
+    return []
+
+
 def _condition(outcome: _Outcome, generation: int, previous: ObjectStatus, now: datetime) -> Condition:
     old = previous.condition(outcome.type)
     same_status = old is not None and old.status == outcome.status
@@ -261,6 +273,7 @@ def _still_true(old: Condition, outcome: _Outcome, generation: int) -> bool:
     """Programmed once is programmed: which revision and how many data planes it was then does not become wrong."""
     return (
         outcome.status == ConditionStatus.TRUE
+        and outcome.type != ConditionType.STALLED
         and outcome.message.startswith("revision ")
         and old.generation == generation
         and old.reason == outcome.reason

@@ -81,7 +81,7 @@ class Condition(Shape):
     """A condition as in Kubernetes' metav1.Condition."""
 
     type: Annotated[str, StringConstraints(max_length=316)] = Field(
-        description="Accepted, ResolvedRefs, Approved (of subscriptions), Programmed or Ready."
+        description="Accepted, ResolvedRefs, Approved (of subscriptions), Programmed, Ready or Stalled."
     )
     status: Annotated[str, StringConstraints(pattern=r"^(True|False|Unknown)$", max_length=7)] = Field(
         description="True, False or Unknown."
@@ -102,8 +102,8 @@ class Condition(Shape):
 class Status(Shape):
     """What the operator found, and what the data planes of this cluster run."""
 
-    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = Field(
-        default=None, description="The generation the operator last judged."
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = Field(
+        default=0, description="The generation the operator last judged; 0 before it has seen the object."
     )
     served_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = Field(
         default=None,
@@ -112,6 +112,6 @@ class Status(Shape):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=8,
-        description="Accepted, ResolvedRefs, Approved (of subscriptions), Programmed, Ready.",
+        description="Accepted, ResolvedRefs, Approved (of subscriptions), Programmed, Ready, and Stalled while it is.",
         json_schema_extra=list_map("type"),
     )

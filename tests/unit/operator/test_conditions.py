@@ -192,3 +192,20 @@ def test_an_earlier_operator_tells_since_when_a_generation_is_programmed() -> No
     assert programmed_since(status, 2) is None
     assert programmed_since(_judge(GOOD, RUNS_6), 3) is None
     assert programmed_since(NO_STATUS, 3) is None
+
+
+def test_what_somebody_must_act_upon_is_stalled() -> None:
+    """kstatus, and so Flux, takes `Ready=False` alone for 'not yet' and waits."""
+    refused = replace(GOOD, served_generation=2, errors=(Finding(Reason.INVALID, "spec.x", "is wrong"),))
+    stalled = ("True", "Invalid", "spec.x: is wrong; generation 2 stays in force")
+    assert _short(_judge(refused, RUNS_7), "Stalled") == stalled
+    held = _judge(GOOD, RUNS_7, replace(RUNS_6, refusal="TooLarge: shard 03 has 9 bytes"))
+    assert _short(held, "Stalled")[:2] == ("True", "DataPlaneRefused")
+    later = _judge(GOOD, RUNS_7, replace(RUNS_6, refusal="TooLarge: shard 04 has 8 bytes"), previous=held)
+    assert "shard 04 has 8 bytes" in _condition(later, "Stalled").message
+
+
+def test_what_comes_by_itself_is_not_stalled() -> None:
+    missing = replace(GOOD, unresolved=(Finding(Reason.BACKEND_NOT_FOUND, "spec.targets[0]", "is not there"),))
+    for status in (_judge(GOOD, RUNS_7), _judge(GOOD, RUNS_6), _judge(GOOD), _judge(missing, RUNS_7)):
+        assert status.condition("Stalled") is None
