@@ -1,12 +1,14 @@
-"""Several data planes' ledgers burst over the edges of windows, on a real store that is not next door: calls are
-admitted when they are told so, and counted here by the clock of that moment."""
+"""Several data planes' ledgers burst over the edges of windows, on a real store that is not next door: a call
+is let in at some moment between its question and its answer."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 import pytest
 from msgspec.structs import replace
@@ -80,20 +82,29 @@ async def ask(ledger: Ledger, demand: Demand, tokens: int = 0) -> object:
     return await ledger.acquire(f"call-{next(_ids)}", (demand,), amounts_of(tokens), time.time())
 
 
-async def burst(ledgers: list[Ledger], demand: Demand, seconds: float, callers: int = 16) -> list[tuple[float, int]]:
-    """Callers that come again as soon as they are answered; when each was admitted, and to which slot it is charged if
-    the store was asked for it, else -1."""
+class Admitted(NamedTuple):
+    """A call that was let in between two moments, and the slot that it is charged to if the store was asked, else -1.
+    On a busy machine there may be much time between what is decided and what is written down."""
+
+    asked: float
+    told: float
+    slot: int
+
+
+async def burst(ledgers: list[Ledger], demand: Demand, seconds: float, callers: int = 16) -> list[Admitted]:
+    """Callers that come again as soon as they are answered; whom was let in, in the order of their questions."""
     ends = time.monotonic() + seconds
-    admitted: list[tuple[float, int]] = []
+    admitted: list[Admitted] = []
 
     async def one(ledger: Ledger) -> None:
         while time.monotonic() < ends:
-            found: object = ledger.reserve(f"call-{next(_ids)}", (demand,), amounts_of(), time.time())
+            asked = time.time()
+            found: object = ledger.reserve(f"call-{next(_ids)}", (demand,), amounts_of(), asked)
             here = found is not None
             if found is None:
                 found = await ask(ledger, demand)
             if isinstance(found, Reservation):
-                admitted.append((time.time(), -1 if here else found.holdings[0].slot))
+                admitted.append(Admitted(asked, time.time(), -1 if here else found.holdings[0].slot))
             else:
                 assert isinstance(found, Excess), found
             await asyncio.sleep(0.0005)
@@ -102,21 +113,31 @@ async def burst(ledgers: list[Ledger], demand: Demand, seconds: float, callers: 
     return sorted(admitted)
 
 
-def by_second(admitted: list[tuple[float, int]]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for at, slot in admitted:
+def by_second(admitted: list[Admitted]) -> tuple[Counter[int], Counter[int]]:
+    """How many were let in in each second, at least and at most."""
+    least: Counter[int] = Counter()
+    most: Counter[int] = Counter()
+    for asked, told, slot in admitted:
         # What the store decided was decided before its answer was on its way.
-        second = int(at) if slot < 0 else slot // 1000
-        found[second] = found.get(second, 0) + 1
-    return found
+        seconds = {int(asked), int(told)} if slot < 0 else {slot // 1000}
+        most.update(seconds)
+        if len(seconds) == 1:
+            least.update(seconds)
+    return least, most
+
+
+def within(admitted: list[Admitted], first: int, seconds: float) -> int:
+    """How many were let in for certain in so many seconds from the question of one of them on."""
+    begins = admitted[first].asked
+    return sum(each.told < begins + seconds for each in admitted[first:])
 
 
 @both
 async def test_seconds_are_kept_over_their_edges(redis: RedisServer, accuracy: Accuracy) -> None:
     async with planes(redis) as ledgers:
         demand = limit(accuracy, 600, calendar(CalendarPeriod.SECOND))
-        found = by_second(await burst(ledgers, demand, 3.5))
-        assert max(found.values()) == 600
+        least, most = by_second(await burst(ledgers, demand, 3.5))
+        assert max(least.values()) <= 600 <= max(most.values())
 
 
 async def test_what_was_leased_for_a_window_is_not_spent_in_the_next(redis: RedisServer) -> None:
@@ -128,8 +149,8 @@ async def test_what_was_leased_for_a_window_is_not_spent_in_the_next(redis: Redi
             quiet = await burst(ledgers, demand, 0.25, callers=1)
             await asyncio.sleep(max(0.0, 0.98 - time.time() % 1))
             loud = await burst(ledgers, demand, 0.6)
-            found = by_second(quiet + loud)
-            assert max(found.values()) == 300
+            least, most = by_second(quiet + loud)
+            assert max(least.values()) <= 300 <= max(most.values())
 
 
 async def next_second() -> None:
@@ -162,12 +183,8 @@ async def test_a_stream_that_goes_on_takes_from_the_window_in_which_it_goes_on(
 async def test_a_sliding_window_is_kept_wherever_it_begins(redis: RedisServer, accuracy: Accuracy) -> None:
     async with planes(redis) as ledgers:
         demand = limit(accuracy, 500, sliding(1.2))
-        admitted = [at for at, _ in await burst(ledgers, demand, 3.0)]
-        for place, first in enumerate(admitted):
-            last = place
-            while last + 1 < len(admitted) and admitted[last + 1] < first + 1.2 - FarStore.way - 0.005:
-                last += 1
-            assert last - place + 1 <= 500
+        admitted = await burst(ledgers, demand, 3.0)
+        assert max(within(admitted, first, 1.2) for first in range(len(admitted))) <= 500
         assert len(admitted) >= 900
 
 
@@ -175,10 +192,8 @@ async def test_a_sliding_window_is_kept_wherever_it_begins(redis: RedisServer, a
 async def test_a_rate_is_kept_in_every_stretch(redis: RedisServer, accuracy: Accuracy) -> None:
     async with planes(redis) as ledgers:
         demand = limit(accuracy, 200, None, rate=400.0)
-        admitted = [at for at, _ in await burst(ledgers, demand, 2.0)]
+        admitted = await burst(ledgers, demand, 2.0)
         assert len(admitted) >= 600
-        worst = 0.0
         for place, first in enumerate(admitted):
-            for count, at in enumerate(admitted[place:], start=1):
-                worst = max(worst, count - (200 + 400 * (at - first + FarStore.way + 0.005)))
-        assert worst <= 0
+            last = sorted(each.told for each in admitted[place:])
+            assert all(count <= 200 + 400 * (told - first.asked) for count, told in enumerate(last, start=1))

@@ -7,6 +7,7 @@ a batch is sent, and what an answer grants is held for its call before anything 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable
 from math import inf
 from time import monotonic, time
 from typing import Final
@@ -193,29 +194,35 @@ class Exchanges:
     async def _work(self) -> None:
         """Exchange until nobody waits any more."""
         while self._pending or self._store.state.must_declare:
-            try:
-                await self._exchange()
-            except EpochChanged:
-                if not await self._declare():
-                    return
-            except StoreUnavailable as error:
-                self._fail(error)
+            if not await self._exchange_or_declare():
                 return
-            except Exception:  # noqa: BLE001 - a defect; nobody may wait for an answer that never comes
-                _log.exception("an exchange with the shared store failed")
-                self._fail(StoreUnavailable(Reason.ERROR))
-                return
+
+    async def _exchange_or_declare(self) -> bool:
+        """False when the store is away; then nobody waits any more."""
+        try:
+            await self._exchange()
+        except EpochChanged:
+            return await self._declare()
+        except StoreUnavailable as error:
+            self._fail(error)
+            return False
+        except Exception:  # noqa: BLE001 - a defect; nobody may wait for an answer that never comes
+            _log.exception("an exchange with the shared store failed")
+            self._fail(StoreUnavailable(Reason.ERROR))
+            return False
+        return True
 
     def _fail(self, error: StoreUnavailable) -> None:
         pending, self._pending = self._pending, deque()
-        for decision in pending:
-            self._refuse(decision, error)
+        self._refuse_all(pending, error)
 
-    def _refuse(self, decision: _Decision, error: BaseException) -> None:
-        if decision.answer is None:
-            self._refilling.discard(decision.wanted[0].holding.at)
-        elif not decision.answer.done():
-            decision.answer.set_exception(error)
+    def _refuse_all(self, decisions: Iterable[_Decision], error: BaseException) -> None:
+        told = error if isinstance(error, StoreUnavailable) else StoreUnavailable(Reason.ERROR)
+        for decision in decisions:
+            if decision.answer is None:
+                self._refilling.discard(decision.wanted[0].holding.at)
+            elif not decision.answer.done():
+                decision.answer.set_exception(told)
 
     async def _exchange(self) -> None:
         decisions = self._next_decisions()
@@ -231,21 +238,14 @@ class Exchanges:
             self._pending.extendleft(reversed(decisions))
             self._rows.dirty |= dict.fromkeys(seen)
             raise
-        except StoreUnavailable as error:
+        except BaseException as error:
             self._rows.dirty |= dict.fromkeys(seen)
-            for decision in decisions:
-                self._refuse(decision, error)
-            raise
-        except BaseException:
-            self._rows.dirty |= dict.fromkeys(seen)
-            for decision in decisions:
-                self._refuse(decision, StoreUnavailable(Reason.ERROR))
+            self._refuse_all(decisions, error)
             raise
         try:
             self._take_answer(decisions, batch, answer)
-        except BaseException:
-            for decision in decisions:
-                self._refuse(decision, StoreUnavailable(Reason.ERROR))
+        except BaseException as error:
+            self._refuse_all(decisions, error)
             raise
 
     def _take_answer(self, decisions: list[_Decision], batch: list[list[Line]], answer: Answer) -> None:
@@ -364,13 +364,7 @@ class Exchanges:
         left = len(self._rows.dirty) + BATCH_REPORTS
         while (self._rows.dirty and left > 0) or self._pending:
             left -= BATCH_REPORTS
-            try:
-                await self._exchange()
-            except EpochChanged:
-                if not await self._declare():
-                    return
-            except StoreUnavailable as error:
-                self._fail(error)
+            if not await self._exchange_or_declare():
                 return
 
 

@@ -129,13 +129,10 @@ class Ledger:
         reservation = self._open[request_id] = Reservation(request_id, amounts, taken, holdings)
         return reservation
 
-    def deliver(self, reservation: Reservation, amounts: Amounts) -> bool:
-        """Note what was used so far, before it is passed on: it stays noted should the process be killed. False when it
-        is more than was reserved."""
-        enough = amounts[_TOKENS] <= reservation.amounts[_TOKENS]
+    def deliver(self, reservation: Reservation, amounts: Amounts) -> None:
+        """Note what was used so far, before it is passed on: it stays noted should the process be killed."""
         if reservation.holdings and self.shared is not None:
-            return self.shared.deliver(reservation.holdings, amounts) and enough
-        return enough
+            self.shared.deliver(reservation.holdings, amounts)
 
     async def extend(self, reservation: Reservation, amounts: Amounts, now: float) -> Excess | StoreFailure | None:
         """Reserve `amounts` in all, for a call that turns out larger than was thought; else why not."""

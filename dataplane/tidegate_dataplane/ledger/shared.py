@@ -139,7 +139,7 @@ class SharedLedger:
             self._give_back(holding)
         return None
 
-    async def take(self, demands: Sequence[Demand], amounts: Amounts) -> "list[Holding] | Excess | StoreFailure":
+    async def take(self, demands: Sequence[Demand], amounts: Amounts) -> list[Holding] | Excess | StoreFailure:
         """Take from every counter, or from none and say which limit refuses."""
         refused = self._refusals.of(demands, amounts)
         if refused is not None:
@@ -197,7 +197,7 @@ class SharedLedger:
 
     def _without_store(
         self, wanted: list[Wanted], holdings: list[Holding], reason: str
-    ) -> "list[Holding] | Excess | StoreFailure":
+    ) -> list[Holding] | Excess | StoreFailure:
         """What each limit says to do while the store is away."""
         cells = self._journal.cells
         for each in wanted:
@@ -205,14 +205,15 @@ class SharedLedger:
             if refused is not None:
                 self._give_all_back(holdings)
                 return refused
-            each.holding.amount += each.need if each.holding.at else 0
-            each.holding.unchecked = True
-            if each.holding.at:
-                cells[each.holding.at + HELD] += each.need
+            holding = each.holding
+            holding.unchecked = True
+            if holding.at:
+                holding.amount += each.need
+                cells[holding.at + HELD] += each.need
         self.degraded += 1
         return holdings
 
-    def _refused_here(self, wanted: Wanted, reason: str) -> "Excess | StoreFailure | None":
+    def _refused_here(self, wanted: Wanted, reason: str) -> Excess | StoreFailure | None:
         demand, at, need = wanted.holding.demand, wanted.holding.at, wanted.need
         terms = demand.terms
         if not demand.obeyed or terms.failure is FailureMode.OPEN:
@@ -236,10 +237,9 @@ class SharedLedger:
 
     # Settling
 
-    def deliver(self, holdings: Sequence[Holding], amounts: Amounts) -> bool:
-        """Note what was used so far, before it is passed on; False when that is more than was reserved."""
+    def deliver(self, holdings: Sequence[Holding], amounts: Amounts) -> None:
+        """Note what was used so far, before it is passed on."""
         cells = self._journal.cells
-        enough = True
         for holding in holdings:
             at, terms = holding.at, holding.demand.terms
             if not at or terms.measure is _CONCURRENT:
@@ -251,11 +251,8 @@ class SharedLedger:
                 cells[at + HELD] -= max(0, min(more, holding.amount - holding.delivered))
                 holding.delivered = used
                 self._rows.dirty[at] = None
-                if used > holding.amount:
-                    enough = False
-        return enough
 
-    async def extend(self, holdings: Sequence[Holding], amounts: Amounts) -> "Excess | StoreFailure | None":
+    async def extend(self, holdings: Sequence[Holding], amounts: Amounts) -> Excess | StoreFailure | None:
         """Reserve more for a call that turns out larger than was thought; nothing where a limit that ends streams
         refuses. Those that let them finish only count. It is taken from the window in which the call goes on."""
         wanted: list[Wanted] = []
@@ -278,7 +275,7 @@ class SharedLedger:
             return self._more_alone(wanted, _REBUILT if outcome is Status.REBUILDING else _CLOCKS)
         return outcome
 
-    def _more_alone(self, wanted: Sequence[Wanted], reason: str) -> "Excess | StoreFailure | None":
+    def _more_alone(self, wanted: Sequence[Wanted], reason: str) -> Excess | StoreFailure | None:
         insisting = (each for each in wanted if each.insists)
         return next((refused for each in insisting if (refused := self._refused_here(each, reason))), None)
 
