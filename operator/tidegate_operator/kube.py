@@ -170,8 +170,21 @@ class Api:
         content_type: str = _JSON,
     ) -> bytes:
         """Send one request and return the body of the answer."""
+        return (await self.exchange(method, path, query=query, body=body, content_type=content_type))[1]
+
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+    ) -> tuple[Mapping[str, str], bytes]:
+        """As `request`; returns the headers too."""
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         headers |= await authorization(self._configuration)
         response = await self._client.rest_client.request(
             method, url, headers=headers, body=body, _request_timeout=_TIMEOUT
@@ -179,7 +192,7 @@ class Api:
         answer: bytes = await response.read()
         if response.status >= 400:
             raise _error(response.status, answer)
-        return answer
+        return response.headers, answer
 
 
 async def authorization(configuration: Configuration) -> dict[str, str]:

@@ -7,7 +7,7 @@ names the version that it replaces.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -27,6 +27,13 @@ ABANDONED_SECONDS = 60.0
 HEARTBEAT_SECONDS = 30.0
 
 Lead = Callable[[], Awaitable[None]]
+Notes = Callable[[], Mapping[str, str]]
+"""Annotations that the Lease carries besides, as they are at each renewal."""
+
+
+def no_notes() -> Mapping[str, str]:
+    """None."""
+    return {}
 
 
 class LeaseSpec(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -59,8 +66,9 @@ class Leadership(Protocol):
 class _Lease:
     """The Lease object of a gateway. `on_version` hears each resourceVersion that is read or written."""
 
-    def __init__(self, api: Api, gateway: Gateway, on_version: Callable[[int], None]) -> None:
+    def __init__(self, api: Api, gateway: Gateway, on_version: Callable[[int], None], notes: Notes) -> None:
         self._api = api
+        self._notes = notes
         self._collection = LEASES.path(gateway.namespace)
         self._path = LEASES.path(gateway.namespace, gateway.index_name)
         self._metadata = {"name": gateway.index_name, "namespace": gateway.namespace, "labels": gateway.labels}
@@ -79,7 +87,7 @@ class _Lease:
         body: dict[str, Any] = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
-            "metadata": dict(self._metadata),
+            "metadata": {**self._metadata, "annotations": dict(self._notes())},
             "spec": msgspec.to_builtins(spec),
         }
         if replacing is None:
@@ -97,8 +105,16 @@ class _Lease:
 class Election:
     """Leads while it holds the Lease."""
 
-    def __init__(self, api: Api, gateway: Gateway, *, identity: str, on_version: Callable[[int], None]) -> None:
-        self._lease = _Lease(api, gateway, on_version)
+    def __init__(
+        self,
+        api: Api,
+        gateway: Gateway,
+        *,
+        identity: str,
+        on_version: Callable[[int], None],
+        notes: Notes = no_notes,
+    ) -> None:
+        self._lease = _Lease(api, gateway, on_version, notes)
         self._identity = identity
         self._held: LeaseObject | None = None
         self._observed: tuple[str, str | None] | None = None
@@ -195,8 +211,16 @@ class Election:
 class Alone:
     """Always leads; for tests and demonstrations with one operator. Writes the Lease only as a heartbeat."""
 
-    def __init__(self, api: Api, gateway: Gateway, *, identity: str, on_version: Callable[[int], None]) -> None:
-        self._lease = _Lease(api, gateway, on_version)
+    def __init__(
+        self,
+        api: Api,
+        gateway: Gateway,
+        *,
+        identity: str,
+        on_version: Callable[[int], None],
+        notes: Notes = no_notes,
+    ) -> None:
+        self._lease = _Lease(api, gateway, on_version, notes)
         self._identity = identity
 
     async def run(self, lead: Lead) -> None:

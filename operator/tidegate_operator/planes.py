@@ -93,6 +93,11 @@ class Planes:
         return tuple(sorted(self._reports))
 
     @property
+    def silent(self) -> int:
+        """How many should answer and do not."""
+        return len(self._polls) - len(self._reports)
+
+    @property
     def highest_revision(self) -> int:
         """The highest revision that any of them runs; 0 when none answers."""
         return max((report.revision for report in self._reports.values()), default=0)

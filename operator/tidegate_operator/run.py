@@ -22,6 +22,7 @@ from tidegate_operator.leadership import Alone, Election, Leadership
 from tidegate_operator.loop import Debounce, Reconciler
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.outputs import Gateway
+from tidegate_operator.plane_summary import PLANES_ANNOTATION, encode_summary, summarise
 from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, Planes
 from tidegate_operator.publish import Publisher
 from tidegate_operator.quotas.events import QuotaEvents
@@ -104,7 +105,9 @@ class _Operator:
             on_change=self._status.touched,
         )
         make: type[Election] | type[Alone] = Election if options.elect else Alone
-        self._leadership: Leadership = make(api, gateway, identity=options.identity, on_version=self._watchdog.expect)
+        self._leadership: Leadership = make(
+            api, gateway, identity=options.identity, on_version=self._watchdog.expect, notes=self._notes
+        )
         self._issuer = KeyIssuer(
             api,
             self._store,
@@ -211,6 +214,11 @@ class _Operator:
 
     def _figures_of(self, key: ObjectKey, entry: QuotaEntry) -> QuotaFigures | None:
         return self._quotas.of(key, entry)
+
+    def _notes(self) -> Mapping[str, str]:
+        """What the Lease says besides, for `tidegate fleet`."""
+        summary = summarise(self._planes.reports(), published=self._publisher.revision, silent=self._planes.silent)
+        return {PLANES_ANNOTATION: encode_summary(summary)}
 
     def _uid_of(self, key: ObjectKey) -> str:
         resource = self._store.resource(key) if self._status.knows(key) else None
