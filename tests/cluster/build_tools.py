@@ -36,11 +36,13 @@ from cluster.harness.binaries import (
     KUBERNETES_VERSION,
     MODULES,
     MODULES_DIR,
+    NODE_MODULES,
     argocd_key,
     cache_root,
     dex_key,
     from_environment,
     helm_key,
+    node_key,
     tools_key,
     toxiproxy_key,
 )
@@ -61,7 +63,7 @@ class BuildFailed(RuntimeError):
 class Tool:
     """One binary: the folder under tools/ that pins it, its Go package, and how it is built.
 
-    `cgo` needs a compiler. `toolchain` is the Go that builds it, fetched by the go command if it is not the own one.
+    `cgo` needs a compiler. `tags` are Go's build tags. `toolchain` is the Go that builds it, fetched by the go command if it is not the own one.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Tool:
     ldflags: str = ""
     cgo: bool = False
     toolchain: str = ""
+    tags: str = ""
 
 
 # Without the version stamped in, clients cannot parse what /version answers.
@@ -99,6 +102,20 @@ _ARGOCD_STAMP = f"-X github.com/argoproj/argo-cd/v3/common.version={ARGOCD_VERSI
 ARGOCD = (
     Tool("argocd", "argocd", "github.com/argoproj/argo-cd/v3/cmd", _ARGOCD_STAMP, toolchain=_ARGOCD_GO),
     Tool("kstatus", "kstatus", ".", toolchain=_ARGOCD_GO),
+)
+
+_CONTAINERD_TAGS = "no_btrfs,no_devmapper,no_zfs"  # file systems whose headers a builder need not have
+_CONTAINERD_PARTS = ("containerd", "containerd-shim-runc-v2", "ctr")
+NODE = (
+    *(
+        Tool(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", _KUBERNETES_LDFLAGS)
+        for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+    ),
+    *(
+        Tool(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}", tags=_CONTAINERD_TAGS)
+        for name in _CONTAINERD_PARTS
+    ),
+    Tool("pause", "pause", "."),
 )
 
 
@@ -135,6 +152,11 @@ def ensure_argocd(report: Report) -> Path:
     return _ensure(argocd_key(), ARGOCD, ARGOCD_MODULES, "about five minutes on two cores", report)
 
 
+def ensure_node(report: Report) -> Path:
+    """The folder with what a node and the rest of a control plane need, built first when it is not there."""
+    return _ensure(node_key(), NODE, NODE_MODULES, "about five minutes on two cores", report)
+
+
 def _ensure(key: str, tools: Sequence[Tool], modules: Sequence[str], time_needed: str, report: Report) -> Path:
     target = cache_root() / key
     if target.is_dir():
@@ -167,7 +189,8 @@ def _build_all(tools: Sequence[Tool], target: Path, report: Report) -> None:
 def _build(tool: Tool, into: Path, report: Report) -> None:
     start = time.monotonic()
     command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
-    command += ["-ldflags", f"-s -w {tool.ldflags}".strip(), "-o", str(into / tool.name), tool.package]
+    command += ["-ldflags", f"-s -w {tool.ldflags}".strip(), "-tags", tool.tags, "-o", str(into / tool.name)]
+    command.append(tool.package)
     process = subprocess.Popen(
         command,
         cwd=MODULES_DIR / tool.module,
@@ -312,9 +335,10 @@ def _clock(start: float) -> str:
 def main() -> int:
     """Build what is missing and print where it is on stdout; progress goes to stderr.
 
-    The argument `dex` means Dex, `toxiproxy` Toxiproxy, `helm` Helm, `argocd` Argo CD.
+    The argument `dex` means Dex, `toxiproxy` Toxiproxy, `helm` Helm, `argocd` Argo CD, `node` the parts of a node.
     """
     ensures = {"dex": ensure_dex, "toxiproxy": ensure_toxiproxy, "helm": ensure_helm, "argocd": ensure_argocd}
+    ensures["node"] = ensure_node
     ensure = ensures.get("".join(sys.argv[1:]), ensure_tools)
 
     def report(line: str) -> None:

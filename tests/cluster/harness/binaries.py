@@ -99,6 +99,14 @@ def find_kstatus() -> Path:
     return _argocd_tool("kstatus")
 
 
+def find_node_tools() -> Path:
+    """The folder of `make node-tools`: kubelet, containerd and so on. Raises ToolsMissing with that command."""
+    folder = cache_root() / node_key()
+    if not os.access(folder / "kubelet", os.X_OK):
+        raise ToolsMissing(f"{folder} not found. Run `make node-tools` (needs Go; five minutes, once).")
+    return folder
+
+
 def _argocd_tool(name: str) -> Path:
     path = cache_root() / argocd_key() / name
     if not os.access(path, os.X_OK):
@@ -114,6 +122,8 @@ DEX_VERSION = pinned("dex", "github.com/dexidp/dex")
 TOXIPROXY_VERSION = pinned("toxiproxy", "github.com/Shopify/toxiproxy/v2")
 ARGOCD_MODULES = ("argocd", "kstatus")
 ARGOCD_VERSION = pinned("argocd", "github.com/argoproj/argo-cd/v3")
+NODE_MODULES = ("kubernetes", "containerd", "pause")
+CONTAINERD_VERSION = pinned("containerd", "github.com/containerd/containerd/v2")
 HELM_VERSION = pinned("helm", "helm.sh/helm/v4")
 
 
@@ -140,6 +150,11 @@ def helm_key() -> str:
 def argocd_key() -> str:
     """The same for Argo CD and kstatus."""
     return f"argocd-{ARGOCD_VERSION}-{_built_from(ARGOCD_MODULES)}"
+
+
+def node_key() -> str:
+    """The same for the parts of a genuine node."""
+    return f"node-{KUBERNETES_VERSION}-containerd-{CONTAINERD_VERSION}-{_built_from(NODE_MODULES)}"
 
 
 def _built_from(modules: tuple[str, ...]) -> str:

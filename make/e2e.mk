@@ -1,0 +1,5 @@
+# The real thing on one machine: images without an engine, and a cluster with a genuine node (Linux, root).
+
+.PHONY: node-tools
+node-tools: cluster-tools ## build kubelet, containerd and the rest of a cluster (needs Go; five minutes, once)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools node
