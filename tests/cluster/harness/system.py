@@ -26,13 +26,22 @@ class System:
     """Runs while it is entered as a context manager. Data planes keep their ports over restarts."""
 
     def __init__(
-        self, server: ApiServer, directory: Path, *, data_planes: int = DATA_PLANES, more: Sequence[str] = ()
+        self,
+        server: ApiServer,
+        directory: Path,
+        *,
+        data_planes: int = DATA_PLANES,
+        more: Sequence[str] = (),
+        operator_more: Sequence[str] = (),
     ) -> None:
-        """`more` are further flags of each data plane. Nothing runs before it is entered."""
+        """`more` are further flags of each data plane, `operator_more` of the operator. Nothing runs before it is
+        entered."""
         self.server = server
         self.admin = server.admin
         self.directory = directory
         self._more = more
+        self._operator_more = operator_more
+        self._operator_more = operator_more
         self._ports = [(free_port(), free_port()) for _ in range(data_planes)]
         self._kubeconfig = server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, DATA_PLANE_ACCOUNT)
         self._operator: ChildProcess | None = None
@@ -90,7 +99,7 @@ class System:
         """Start the operator (again); its log goes on in the same file."""
         urls = [f"http://127.0.0.1:{admin}" for _, admin in self._ports]
         # A container that restarts keeps its Pod's name, so it need not wait for its own Lease to run out.
-        more = ["--identity", "the-operator"]
+        more = ["--identity", "the-operator", *self._operator_more]
         self._operator = start_operator(self.server, data_plane_urls=urls, directory=self.directory, more=more)
         return self._operator
 
