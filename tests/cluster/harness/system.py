@@ -41,7 +41,6 @@ class System:
         self.directory = directory
         self._more = more
         self._operator_more = operator_more
-        self._operator_more = operator_more
         self._ports = [(free_port(), free_port()) for _ in range(data_planes)]
         self._kubeconfig = server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, DATA_PLANE_ACCOUNT)
         self._operator: ChildProcess | None = None
