@@ -1,7 +1,7 @@
 """Writes the files that follow from the models: `python -m tidegate_crds.generate [--check]`.
 
-crds/<plural>.yaml, one CustomResourceDefinition each, and docs/reference/api.md. With --check nothing is
-written; exit code 1 names each stale file and the command that renews it.
+crds/<plural>.yaml, one CustomResourceDefinition each, docs/reference/api.md, and the chart's admission policies. With
+--check nothing is written; exit code 1 names each stale file and the command that renews it.
 """
 
 import argparse
@@ -12,11 +12,14 @@ from typing import Any
 
 import yaml
 
+from tidegate_crds.admission.chart import TEMPLATE, chart_template
 from tidegate_crds.definition import NAMES, custom_resource_definition
 from tidegate_crds.reference import api_reference
 
 COMMAND = "python -m tidegate_crds.generate"
+CRD_FOLDERS = ("crds", "charts/tidegate/crd-files")
 _HEADER = f"# Generated from crds/tidegate_crds/v1alpha1 by `{COMMAND}`; do not edit.\n"
+_ADMISSION_HEADER = f"{{{{- /* Generated from crds/tidegate_crds/admission by `{COMMAND}`; do not edit. */ -}}}}\n"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -29,15 +32,20 @@ class _PlainDumper(yaml.SafeDumper):
 
 def generated_files() -> dict[str, str]:
     """Every generated file: path relative to the project's root -> content."""
-    files = {f"crds/{names.plural}.yaml": crd_yaml(kind) for kind, names in NAMES.items()}
+    crds = {f"{names.plural}.yaml": crd_yaml(kind) for kind, names in NAMES.items()}
+    files = {f"{folder}/{name}": text for folder in CRD_FOLDERS for name, text in crds.items()}
     files["docs/reference/api.md"] = api_reference()
+    files[TEMPLATE] = _ADMISSION_HEADER + chart_template(_written)
     return files
 
 
 def crd_yaml(kind: str) -> str:
     """The CRD of `kind` as YAML, the same bytes for the same models."""
-    manifest = custom_resource_definition(kind)
-    return _HEADER + yaml.dump(
+    return _HEADER + _written(custom_resource_definition(kind))
+
+
+def _written(manifest: Any) -> str:
+    return yaml.dump(
         manifest, Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=False
     )
 
