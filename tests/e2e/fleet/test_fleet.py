@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from cluster.harness.objects import Manifest, custom, key_policy, mock_backend, path_of, route, tenant
+from cluster.harness.objects import PLURALS, Manifest, custom, key_policy, mock_backend, path_of, route, tenant
 from cluster.harness.processes import wait_until
 from e2e.fleet.clusters import TEAM, Clusters, Shown, clusters
+from samples.kinds import ONE_OF_EACH, placed
 
 KEY = "key-of-a-caller-in-every-cluster"
 FACTS = {
@@ -40,7 +41,7 @@ def settled(fleet: Clusters) -> Iterator[Clusters]:
     yield fleet
     wanted = {path_of(item): item for item in delivered()}
     for system in fleet.systems.values():
-        for plural in ("airoutes", "aipolicies", "aibackends", "quotas"):
+        for plural in PLURALS.values():
             for item in system.admin.list(f"/apis/tidegate.dev/v1alpha1/{plural}"):
                 path = path_of(item)
                 if path not in wanted:
@@ -146,6 +147,21 @@ def test_another_placement_of_one_copy_is_named(settled: Clusters) -> None:
     fleet.systems["aws-us"].wait_for(moved, "Ready", reason="NotPlaced")
     kind, told = fleet.show_json().differences()[f"AIRoute {TEAM}/chat"]
     assert (kind, told) == ("Placement", {"azure-eu": "placed", "aws-eu": "placed", "aws-us": "not placed"})
+
+
+@pytest.mark.parametrize("kind", list(ONE_OF_EACH))
+def test_every_kind_is_placed_by_its_selector(settled: Clusters, kind: str) -> None:
+    fleet = settled
+    item = custom(kind, TEAM, "one", placed(kind, {"cloud": "aws"}))
+    fleet.apply(item)
+    fleet.systems["azure-eu"].wait_for(item, "Programmed", "False", reason="NotPlaced")
+    for name in ("aws-eu", "aws-us"):
+        fleet.systems[name].wait_for(item, "Programmed")
+    assert f"{kind} {TEAM}/one" in fleet.systems["aws-eu"].published().entries
+    assert f"{kind} {TEAM}/one" not in fleet.systems["azure-eu"].published().entries
+    shown = fleet.show_json()
+    assert shown.differences() == {}
+    assert [shown.cluster(name)["placed"] for name in FACTS] == [4, 6, 6]
 
 
 def test_commits_are_read_from_annotations_and_compared(settled: Clusters) -> None:
