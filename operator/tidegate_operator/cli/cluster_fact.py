@@ -25,3 +25,33 @@ def read_facts(options: list[str] | None) -> ClusterFacts:
             raise typer.BadParameter("write NAME=VALUE, such as cloud=azure", param_hint="--cluster-fact")
         pairs[name] = value
     return cluster_facts(pairs)
+
+
+Clusters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster",
+        metavar="NAME=VALUE,...",
+        help="Judge for this cluster: its facts, such as name=prod-eu,cloud=azure (repeatable).",
+    ),
+]
+
+
+def read_clusters(options: list[str] | None) -> tuple[ClusterFacts, ...]:
+    """The facts of each `--cluster NAME=VALUE,NAME=VALUE`; raises typer.BadParameter for anything else."""
+    found: list[ClusterFacts] = []
+    for option in options or ():
+        try:
+            found.append(read_facts([pair.strip() for pair in option.split(",")]))
+        except typer.BadParameter:
+            words = "write NAME=VALUE,..., such as name=prod-eu,cloud=azure"
+            raise typer.BadParameter(words, param_hint="--cluster") from None
+    return tuple(found)
+
+
+def name_of(cluster: ClusterFacts) -> str:
+    """What to call a cluster: its name, else all that is known of it."""
+    if cluster.name:
+        return cluster.name
+    own = {"cloud": cluster.cloud, "region": cluster.region, "jurisdiction": cluster.jurisdiction, **cluster.labels}
+    return ",".join(f"{name}={value}" for name, value in own.items() if value)

@@ -29,7 +29,7 @@ class Report:
 
 def as_text(report: Report, worlds: Mapping[str, Subject]) -> str:
     """For a terminal. `worlds` by test file, for file and line of rules."""
-    blocks = [_failure(result, worlds) for result in report.failed]
+    blocks = [failure(result, worlds) for result in report.failed]
     blocks.append("\n".join(_passed(report)))
     blocks.append("\n".join(_coverage(report.coverage)))
     if report.mutation is not None:
@@ -60,7 +60,8 @@ def as_json(report: Report) -> str:
     return msgspec.json.format(msgspec.json.encode(body)).decode()
 
 
-def _failure(result: Result, worlds: Mapping[str, Subject]) -> str:
+def failure(result: Result, worlds: Mapping[str, Subject]) -> str:
+    """A test that failed: what was expected, and how the engine came to something else."""
     case = result.case
     lines = [f"FAILED {case.place}: {case.name}", *(f"  {difference}" for difference in result.differences)]
     if result.explanation is not None:

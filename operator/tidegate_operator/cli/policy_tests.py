@@ -16,9 +16,8 @@ from tidegate_operator.compile import CompileError
 from tidegate_operator.policytests.coverage import coverage
 from tidegate_operator.policytests.junit import as_junit
 from tidegate_operator.policytests.mutation import Mutation, mutate
-from tidegate_operator.policytests.reading import CaseFile, CaseFileError, case_files, read_case_file
+from tidegate_operator.policytests.reading import CaseFile, read_case_files
 from tidegate_operator.policytests.suite import Subject, filtered, run, subjects
-from tidegate_operator.problems import Problem
 from tidegate_operator.world import Facts
 
 _FAILED = 1
@@ -71,16 +70,9 @@ def policy_tests(
 
 def _read(paths: list[Path]) -> list[CaseFile]:
     try:
-        found = case_files(paths)
+        files, problems = read_case_files(paths)
     except FileNotFoundError as error:
         refuse("test", str(error))
-    files: list[CaseFile] = []
-    problems: list[Problem] = []
-    for path in found:
-        try:
-            files.append(read_case_file(path))
-        except CaseFileError as error:
-            problems += error.problems
     for problem in problems:
         typer.echo(str(problem), err=True)
     if problems:

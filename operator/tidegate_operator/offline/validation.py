@@ -54,7 +54,7 @@ def validate_manifests(
     schema = {id(manifest): schema_problems(manifest) for manifest in loaded.documents}
     manifests = _by_key(loaded.documents)
     wrong = {key for key, manifest in manifests.items() if schema[id(manifest)]}
-    clusters, unjudged = _clusters(loaded, cluster)
+    clusters, unjudged = clusters_of(loaded, cluster)
     world = to_world(loaded)
     verdicts = [_verdicts(world, Facts(platform_namespace=platform_namespace, cluster=facts)) for facts in clusters]
     problems = [
@@ -78,8 +78,8 @@ def _verdicts(world: World, facts: Facts) -> Mapping[ObjectKey, Verdict]:
     return compile_world(world, facts).verdicts
 
 
-def _clusters(loaded: Loaded, chosen: ClusterFacts | None) -> tuple[list[ClusterFacts], int]:
-    """The clusters to judge for, and how many were left out."""
+def clusters_of(loaded: Loaded, chosen: ClusterFacts | None) -> tuple[list[ClusterFacts], int]:
+    """The clusters to judge for, and how many were left out. Without one that is chosen: those that placements name."""
     if chosen is not None:
         return [chosen], 0
     selectors = {

@@ -86,6 +86,18 @@ def case_files(paths: list[Path]) -> list[Path]:
     return found
 
 
+def read_case_files(paths: list[Path]) -> tuple[list[CaseFile], list[Problem]]:
+    """All test files below the paths that can be read, and what is wrong with the others. Raises FileNotFoundError."""
+    files: list[CaseFile] = []
+    problems: list[Problem] = []
+    for path in case_files(paths):
+        try:
+            files.append(read_case_file(path))
+        except CaseFileError as error:
+            problems += error.problems
+    return files, problems
+
+
 class _File:
     """A document and where its fields stand."""
 
