@@ -18,7 +18,7 @@ import yaml
 from cluster.build_tools import ARGOCD
 from cluster.harness.apiserver import ApiServer
 from cluster.harness.binaries import MODULES_DIR, find_argocd
-from cluster.harness.processes import ChildProcess, free_port, stop_all, wait_until
+from cluster.harness.processes import ChildProcess, DeadlineExceeded, free_port, stop_all, wait_until
 from cluster.harness.rest import ApiError
 from delivery.health_files import SETTINGS
 from redis_parts.redis_binary import find_redis
@@ -71,6 +71,8 @@ class ArgoCD:
             str(RESYNC_SECONDS),
             "--app-resync-jitter",
             "0",
+            # What each object's health is stands in the Application then, for tests to read.
+            "--persist-resource-health",
         )
         self._part(
             "argocd-applicationset-controller",
@@ -145,7 +147,7 @@ class ArgoCD:
 
         try:
             wait_until(holds, what=f"{name} synced at {commit[:8]} and {health}", deadline=deadline)
-        except Exception as error:
+        except DeadlineExceeded as error:
             status = {**last.get("status", {})}
             for verbose in ("resources", "history"):
                 status.pop(verbose, None)

@@ -1,0 +1,108 @@
+"""One mistake among two hundred changes, and `git revert` of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from bench.figures import Goal
+from cluster.harness.callers import ask
+from cluster.harness.conditions import is_ready
+from cluster.harness.objects import Manifest, custom
+from cluster.harness.processes import wait_until
+from delivery.clusters import POLICIES, Cluster, Delivery
+
+NAMESPACE, KEY = "team-search", "demo-key-for-the-quickstart"
+CHANGES, BROKEN = 200, 77
+SYNC_DEADLINE = 300.0
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def test_one_broken_policy_among_two_hundred_changes(delivered: Delivery, goals: list[Goal]) -> None:
+    """Each policy closes a model of its own: first `before-N`, after the push `after-N`."""
+    delivered.repository.write("policies/many-routes.yaml", _routes())
+    _write(delivered, "before")
+    delivered.wait_synced(delivered.repository.push("Two hundred policies"), deadline=SYNC_DEADLINE)
+    _in_force(delivered, "before", range(CHANGES), "after")
+
+    _write(delivered, "after", broken=BROKEN)
+    broken = delivered.repository.push("Change all of them, one wrongly")
+    delivered.wait_synced(broken, health="Degraded", deadline=SYNC_DEADLINE)
+    others = [number for number in range(CHANGES) if number != BROKEN]
+    live = _in_force(delivered, "after", others, "before")
+    _in_force(delivered, "before", [BROKEN], "after")
+    messages = [_degraded(delivered, cluster) for cluster in delivered.clusters]
+    goals += [
+        Goal("of 200 changes, one broken: live in every cluster", str(live), "199", live == CHANGES - 1),
+        Goal("the broken one in Argo CD", messages[0][:120], "Degraded, the compiler's words", True),
+    ]
+
+    reverted = delivered.repository.revert(broken)
+    delivered.wait_synced(reverted, deadline=SYNC_DEADLINE)
+    _in_force(delivered, "before", range(CHANGES), "after")
+    goals.append(Goal("git revert of it", "Healthy in every cluster", "Healthy, no hand", True))
+
+
+def _degraded(delivered: Delivery, cluster: Cluster) -> str:
+    """What Argo CD says of the broken policy, and of nothing else."""
+    application = delivered.argo.application(f"{POLICIES}-{cluster.name}")
+    health = {each["name"]: each.get("health", {}) for each in application["status"]["resources"]}
+    degraded = {name: found["message"] for name, found in health.items() if found.get("status") == "Degraded"}
+    assert list(degraded) == [_name(BROKEN)], degraded
+    message = str(degraded[_name(BROKEN)])
+    assert "has no member 'noSuchAttribute'" in message
+    assert "The last good form, generation 1, is serving." in message
+    return message
+
+
+def _in_force(delivered: Delivery, word: str, numbers: Iterable[int], other: str) -> int:
+    """Wait until every data plane refuses the models of that word, and answers those of the other; how many."""
+    listed = list(numbers)
+    for cluster in delivered.clusters:
+        for plane in cluster.system.planes:
+            for number in listed:
+                _wait_status(plane.url, f"{word}-{number}", 403)
+                _wait_status(plane.url, f"{other}-{number}", 200)
+        ready = [is_ready(cluster.system.get(_policy(number, word))) for number in listed]
+        assert all(ready) or listed == [BROKEN], (cluster.name, ready)
+    return len(listed)
+
+
+def _wait_status(url: str, model: str, status: int) -> None:
+    wait_until(lambda: ask(url, key=KEY, model=model).status == status, what=f"{status} for {model} from {url}")
+
+
+def _write(delivered: Delivery, word: str, *, broken: int | None = None) -> None:
+    documents = [_policy(number, word, wrong=number == broken) for number in range(CHANGES)]
+    delivered.repository.write("policies/many.yaml", documents)
+
+
+def _routes() -> list[Manifest]:
+    """Both words' models, in either jurisdiction."""
+    return [
+        custom(
+            "AIRoute",
+            NAMESPACE,
+            f"many-{place}",
+            {
+                "models": ["before-*", "after-*"],
+                "targets": [{"backendRef": {"name": f"mock-{place}"}, "model": "m"}],
+                "placement": {"clusterSelector": {"matchLabels": {"jurisdiction": place.upper()}}},
+            },
+        )
+        for place in ("eu", "us")
+    ]
+
+
+def _policy(number: int, word: str, *, wrong: bool = False) -> Manifest:
+    rule: dict[str, object] = {"name": "closed", "effect": "Deny", "models": [f"{word}-{number}"]}
+    if wrong:
+        rule["when"] = "request.noSuchAttribute == 'x'"
+    spec = {"targetRefs": [{"kind": "Namespace"}], "authorization": {"rules": [rule]}}
+    return custom("AIPolicy", NAMESPACE, _name(number), spec)
+
+
+def _name(number: int) -> str:
+    return f"rule-{number:03d}"
