@@ -193,7 +193,7 @@ class ArgoCD:
         return True
 
     def _redis(self) -> ChildProcess:
-        command = [
+        command: list[str | Path] = [
             find_redis(),
             "--port",
             str(self._redis_port),

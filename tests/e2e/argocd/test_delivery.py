@@ -24,7 +24,7 @@ def test_labels_become_facts_and_placement_follows(delivered: Delivery) -> None:
     """The same files everywhere; the answer comes from the backend of the cluster's own jurisdiction."""
     for cluster in delivered.clusters:
         values = delivered.argo.application(f"tidegate-{cluster.name}")["spec"]["source"]["helm"]["valuesObject"]
-        assert values["gateway"] == cluster.labels["tidegate.dev/gateway"]
+        assert values["gateway"]["name"] == cluster.labels["tidegate.dev/gateway"]
         assert values["cluster"] == {
             "name": cluster.name,
             "cloud": cluster.labels["tidegate.dev/cloud"],
