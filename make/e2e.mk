@@ -3,3 +3,7 @@
 .PHONY: node-tools
 node-tools: cluster-tools ## build kubelet, containerd and the rest of a cluster (needs Go; five minutes, once)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools node
+
+.PHONY: images
+images: $(STAMP) ## build both images without an engine and print what is in them (Debian, root, buildah)
+	@$(BIN)/python deploy/images/build.py

@@ -27,7 +27,8 @@ SITE = Path("usr/local/lib/python3.11/dist-packages")
 
 _SUITE = "bookworm"
 _PACKAGES = ("python3.11-minimal", "libpython3.11-stdlib", "ca-certificates", "libgcc-s1")
-_KEPT = ("bin", "lib", "lib64", "usr/bin/python3.11", "usr/lib/python3.11", "usr/lib/ssl", "etc/ssl/openssl.cnf")
+_KEPT = ("lib64", "usr/bin/python3.11", "usr/lib/python3.11", "usr/lib/ssl", "etc/ssl/openssl.cnf")
+_LIBRARIES = ("lib", "usr/lib")
 
 # The programs of each image and the folders of the wheel that it does not need.
 _PROGRAM = {"dataplane": "tidegate-dataplane", "operator": "tidegate"}
@@ -35,7 +36,7 @@ _LEFT_OUT = {"dataplane": ("tidegate_operator", "tidegate_crds"), "operator": ()
 
 # Of the standard library: what has a window, a terminal, a database, a test or a manual.
 _STANDARD_LIBRARY_LEFT_OUT = (
-    "curses dbm ensurepip idlelib lib2to3 pydoc_data sqlite3 test tkinter turtledemo venv wsgiref xmlrpc"
+    "curses dbm ensurepip idlelib lib2to3 pydoc_data sqlite3 test tkinter turtledemo venv"
     " pydoc.py turtle.py lib-dynload/_curses*.so lib-dynload/_dbm*.so lib-dynload/nis*.so lib-dynload/_sqlite3*.so"
     " lib-dynload/readline*.so lib-dynload/_tkinter*.so lib-dynload/_test*.so lib-dynload/_xxtest*.so"
     " lib-dynload/xx*.so lib-dynload/_ctypes_test*.so"
@@ -104,17 +105,13 @@ def _keep(debian: Path, into: Path) -> None:
         source, target = debian / name, into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            wanted = shutil.ignore_patterns("*") if name == "bin" else None
-            shutil.copytree(source, target, symlinks=True, ignore=wanted)
+            shutil.copytree(source, target, symlinks=True)
         else:
             shutil.copy2(source, target, follow_symlinks=False)
-    libraries = next((debian / "usr/lib").glob("*-linux-gnu"))
-    shutil.copytree(
-        libraries,
-        into / libraries.relative_to(debian),
-        symlinks=True,
-        ignore=shutil.ignore_patterns("gconv", "perl*", "audit"),
-    )
+    for name in _LIBRARIES:
+        folder = next((debian / name).glob("*-linux-gnu"))
+        plain = shutil.ignore_patterns("gconv", "perl*", "audit")
+        shutil.copytree(folder, into / folder.relative_to(debian), symlinks=True, ignore=plain)
 
 
 def _trust(debian: Path, into: Path) -> None:
@@ -133,9 +130,20 @@ def _install(image: str, into: Path, wheel: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="tidegate-wheel-") as scratch:
         _run([*install, "--upgrade", wheel or build_wheel(Path(scratch))])
     shutil.rmtree(target / "bin", ignore_errors=True)
+    if image == "dataplane":
+        _silence_command_line(target)
     for folder in _LEFT_OUT[image]:
         shutil.rmtree(target / folder)
     _forget_records(target)
+
+
+def _silence_command_line(site: Path) -> None:
+    """Importing `cel` imports its command line, and with it a terminal's worth of distributions that the data plane
+    must not need: there, that module is empty."""
+    module = site / "cel" / "cli.py"
+    if not module.exists():
+        raise LayoutFailed("cel/cli.py is gone: see whether `import cel` still needs typer, and adapt this script")
+    module.write_text("# The command line of `cel` is left out of this image.\n")
 
 
 def _forget_records(site: Path) -> None:

@@ -63,7 +63,8 @@ class BuildFailed(RuntimeError):
 class Tool:
     """One binary: the folder under tools/ that pins it, its Go package, and how it is built.
 
-    `cgo` needs a compiler, `tags` are Go's. `toolchain` is the Go that builds it, fetched by the go command if it is not the own one.
+    `cgo` needs a compiler, `tags` are Go's. `toolchain` is the Go that builds it, fetched by the go command if it is
+    not the own one.
     """
 
     name: str
