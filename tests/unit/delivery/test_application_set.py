@@ -17,7 +17,7 @@ def test_the_values_are_those_of_the_chart() -> None:
 
 
 def test_every_label_that_the_template_reads_is_on_every_cluster() -> None:
-    """With missingkey=error a label that is missing would hold back the Application of that cluster."""
+    """A label that is missing would become an empty fact, and placement by it would select the wrong clusters."""
     text = (EXAMPLE / "applicationset.yaml").read_text()
     secrets = [each for each in yaml.safe_load_all((EXAMPLE / "clusters.yaml").read_text()) if each]
     read = {part.split('"')[1] for part in text.split("index .metadata.labels ")[1:]}
