@@ -50,8 +50,18 @@ class ProgrammedReason(StrEnum):
     NOT_ACCEPTED = "NotAccepted"
     NOT_PLACED = "NotPlaced"
     NOT_SERVED = "NotServed"
+    PINNED_TO_REVISION = "PinnedToRevision"
+    FROZEN = "Frozen"
+    CANARY = "Canary"
+    ROLLOUT_STOPPED = "RolloutStopped"
 
 
+# Of these, somebody must do something about: they do not pass by waiting.
+_ACTED_UPON = (
+    ProgrammedReason.DATA_PLANE_REFUSED,
+    ProgrammedReason.PINNED_TO_REVISION,
+    ProgrammedReason.ROLLOUT_STOPPED,
+)
 _APPROVED_STATUS = {
     ApprovalReason.APPROVED: ConditionStatus.TRUE,
     ApprovalReason.ROUTE_UNKNOWN: ConditionStatus.UNKNOWN,
@@ -102,6 +112,14 @@ class PlaneReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Why what an object declares is not published, though nothing is wrong with it."""
+
+    reason: ProgrammedReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Outcome:
     type: ConditionType
     status: ConditionStatus
@@ -116,16 +134,18 @@ def judge(
     planes: Iterable[PlaneReport],
     previous: ObjectStatus,
     now: datetime,
+    held: Held | None = None,
 ) -> ObjectStatus:
     """The status that the object should have.
 
-    `first_revision` is the first published revision with the served generation (None: not published yet). What of
+    `first_revision` is the first published revision with the served generation (None: not published yet); `held` says
+    why the newest is not published. What of
     `previous` still holds is kept to the letter: a message that names a revision is not renewed at later revisions,
     and a transition time moves only when a status flips.
     """
     accepted = _accepted(verdict)
     resolved = _resolved(verdict)
-    programmed = _programmed(verdict, first_revision, tuple(planes))
+    programmed = _programmed(verdict, first_revision, tuple(planes), held)
     ready = _ready(verdict, (accepted, resolved, programmed))
     outcomes = [accepted, resolved, programmed, ready]
     approval = verdict.approval
@@ -201,8 +221,12 @@ def _approved(approval: Approval, now: datetime) -> _Outcome:
     return _Outcome(ConditionType.APPROVED, status, approval.reason, approval.message)
 
 
-def _programmed(verdict: Verdict, first_revision: int | None, planes: tuple[PlaneReport, ...]) -> _Outcome:
+def _programmed(
+    verdict: Verdict, first_revision: int | None, planes: tuple[PlaneReport, ...], held: Held | None
+) -> _Outcome:
     served = verdict.served_generation
+    if held is not None:
+        return _not_programmed(held.reason, held.message)
     if not verdict.placed:
         return _not_programmed(ProgrammedReason.NOT_PLACED, "spec.placement does not select this cluster.")
     if served is None:
@@ -248,7 +272,7 @@ def _stalled(accepted: _Outcome, programmed: _Outcome) -> list[_Outcome]:
     """What somebody must do something about. A missing reference is none: what it names may be on its way."""
     if accepted.status == ConditionStatus.FALSE:
         return [replace(accepted, type=ConditionType.STALLED, status=ConditionStatus.TRUE)]
-    if programmed.reason == ProgrammedReason.DATA_PLANE_REFUSED:
+    if programmed.reason in _ACTED_UPON:
         return [replace(programmed, type=ConditionType.STALLED, status=ConditionStatus.TRUE)]
     return []
 

@@ -16,6 +16,10 @@ from tidegate_operator.kube import Listing
 from tidegate_operator.store import SeenConfigMap, SeenObject, SeenSecret
 from tidegate_operator.world import ConfigMapKey, Kind, ObjectKey, Resource, SecretKey
 
+COMMIT_ANNOTATION = "tidegate.dev/commit"
+"""What put an object into Git may say here from which commit it comes."""
+_MAX_COMMIT = 80
+
 
 class Meta(msgspec.Struct):
     """metav1.ObjectMeta, as far as it is read."""
@@ -74,7 +78,13 @@ def seen_object(kind: Kind, item: CustomObject) -> SeenObject:
         uid=meta.uid,
         created=_epoch(meta.created),
     )
-    return SeenObject(resource, meta.version, parse_status(item.status), deleting=meta.deleted is not None)
+    return SeenObject(
+        resource,
+        meta.version,
+        parse_status(item.status),
+        deleting=meta.deleted is not None,
+        commit=(meta.annotations or {}).get(COMMIT_ANNOTATION, "")[:_MAX_COMMIT],
+    )
 
 
 def seen_secret(item: SecretObject) -> SeenSecret:

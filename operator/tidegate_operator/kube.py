@@ -18,7 +18,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 FIELD_MANAGER = "tidegate-operator"
 STATUS_FIELD_MANAGER = "tidegate-operator-status"
 PAGE = 500
-_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
+# A connection that has silently died is found out by its silence.
+_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=10)
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
 
@@ -193,6 +194,23 @@ class Api:
         if response.status >= 400:
             raise _error(response.status, answer)
         return response.headers, answer
+
+    async def lines(self, path: str, query: Mapping[str, str], *, silence: float) -> AsyncIterator[bytes]:
+        """The JSON lines of a watch, until the server ends it; TimeoutError when none comes for `silence` seconds."""
+        headers = {"Accept": _JSON, "User-Agent": FIELD_MANAGER, **await authorization(self._configuration)}
+        response = await self._client.rest_client.request(
+            "GET",
+            f"{self._configuration.host}{path}?{urlencode(query)}",
+            headers=headers,
+            _request_timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence),
+        )
+        try:
+            if response.status >= 400:
+                raise _error(response.status, await response.read())
+            async for line in response.response.content:
+                yield line
+        finally:
+            response.response.close()
 
 
 async def authorization(configuration: Configuration) -> dict[str, str]:

@@ -19,6 +19,7 @@ from tidegate_operator.kube import API_FAILURES, ApiError
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, Planes
 from tidegate_operator.publish import Publisher
+from tidegate_operator.release.releases import Releases
 from tidegate_operator.status import StatusWriter
 from tidegate_operator.store import Store
 from tidegate_operator.world import Facts, World
@@ -81,6 +82,7 @@ class Reconciler:
         *,
         store: Store,
         publisher: Publisher,
+        releases: Releases,
         status: StatusWriter,
         issuer: KeyIssuer,
         planes: Planes,
@@ -93,6 +95,7 @@ class Reconciler:
         """`changes` is marked by whoever sees that the World, an output, or what data planes run has changed."""
         self._store = store
         self._publisher = publisher
+        self._releases = releases
         self._status = status
         self._issuer = issuer
         self._planes = planes
@@ -112,7 +115,7 @@ class Reconciler:
         self._changes.mark()
         try:
             while True:
-                await self._changes.wait(self._publisher.next_removal())
+                await self._changes.wait(_sooner(self._publisher.next_removal(), self._releases.next_due()))
                 try:
                     await self._reconcile(memory)
                     failures = 0
@@ -140,6 +143,7 @@ class Reconciler:
         finally:
             self._may_write_status.clear()
             self._status.reset()
+            self._releases.reset()
             self._issuer.reset()
 
     def close(self) -> None:
@@ -157,12 +161,15 @@ class Reconciler:
         try:
             compiled = await self._compile(world, memory)
             memory.served = compiled.served
+            plan = await self._releases.plan(compiled, world.secrets)
             with self._metrics.publish_seconds.time():
-                published = await self._publisher.publish(compiled, self._facts, floor=self._planes.highest_revision)
+                floor = self._planes.highest_revision
+                published = await self._publisher.publish(plan.compiled, self._facts, floor=floor)
         finally:
             self._may_write_status.set()
-        self._metrics.published(published.revision, compiled.verdicts.values())
-        self._status.published(compiled, world.resources, published.revision)
+        self._metrics.published(published.revision, plan.compiled.verdicts.values())
+        self._status.published(plan.compiled, world.resources, published.revision, plan.held)
+        self._releases.published(plan, published.revision)
         self._issuer.published(compiled.generating)
         self.first_publication.set()
         if published.written:
@@ -176,7 +183,7 @@ class Reconciler:
     async def _read_back(self, memory: _Memory) -> None:
         if not memory.recovered:
             recovered = await self._publisher.recover()
-            memory.served = Served.from_shards(recovered.shards)
+            memory.served = await self._releases.recover(recovered) or Served.from_shards(recovered.shards)
             memory.recovered, memory.stale = True, False
             _log.info("read back revision %d with %d shards", recovered.revision, len(recovered.shards))
             if recovered.live is None:
@@ -198,3 +205,8 @@ class Reconciler:
         self._last_compile = loop.time() - started
         self._metrics.compile_seconds.observe(self._last_compile)
         return compiled
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    """The shorter of two times, where None is never."""
+    return min((each for each in (one, other) if each is not None), default=None)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tidegate_dataplane.snapshot.entries import ConsumerEntry
+from tidegate_operator.release.standing import Standing
 from tidegate_operator.verdicts import Verdict
 
 _SOON = (("within-1d", 86_400), ("within-7d", 7 * 86_400))
@@ -52,7 +53,27 @@ class Metrics:
             ["ends"],
             registry=registry,
         )
+        self.pinned = Gauge(
+            "tidegate_operator_pinned_revision", "The revision that was rolled back to; 0 for none.", registry=registry
+        )
+        self.frozen = Gauge("tidegate_operator_frozen", "1 while nothing new is published.", registry=registry)
+        self.held = Gauge(
+            "tidegate_operator_held_objects",
+            "Objects whose newest form is held back, by the reason of their condition Programmed.",
+            ["reason"],
+            registry=registry,
+        )
+        self.hold_faults = Gauge(
+            "tidegate_operator_hold_faults",
+            "What stands in the hold ConfigMap and is not understood, or cannot be done.",
+            registry=registry,
+        )
+        self.kept_revisions = Gauge(
+            "tidegate_operator_kept_revisions", "Revisions that can be rolled back to.", registry=registry
+        )
+        self.kept_bytes = Gauge("tidegate_operator_kept_bytes", "What they take in the API.", registry=registry)
         self._verdicts: Collection[Verdict] = ()
+        self._standing: Callable[[], Standing] = Standing
         self._consumers: Callable[[], Iterable[ConsumerEntry]] = tuple
         self.objects = Gauge(
             "tidegate_operator_objects", "Objects by kind and state.", ["kind", "state"], registry=registry
@@ -61,6 +82,10 @@ class Metrics:
     def read_keys(self, consumers: Callable[[], Iterable[ConsumerEntry]]) -> None:
         """Take where to find the consumers in force, whenever somebody scrapes."""
         self._consumers = consumers
+
+    def read_releases(self, standing: Callable[[], Standing]) -> None:
+        """Take where to find what is held back, whenever somebody scrapes."""
+        self._standing = standing
 
     def published(self, revision: int, verdicts: Collection[Verdict]) -> None:
         """Take the outcome of a publication; its objects are counted when somebody scrapes."""
@@ -75,9 +100,21 @@ class Metrics:
         for (kind, state), count in tally.items():
             self.objects.labels(kind, state).set(count)
 
+    def _count_held(self) -> None:
+        standing = self._standing()
+        self.pinned.set(standing.pinned)
+        self.frozen.set(standing.frozen)
+        self.hold_faults.set(standing.faults)
+        self.kept_revisions.set(standing.kept)
+        self.kept_bytes.set(standing.kept_bytes)
+        self.held.clear()
+        for reason, count in standing.held.items():
+            self.held.labels(reason).set(count)
+
     def render(self) -> bytes:
         """The exposition format."""
         self._count_objects()
+        self._count_held()
         for state, count in keys_by_end(self._consumers(), time.time()).items():
             self.keys_ending.labels(state).set(count)
         return generate_latest(self.registry)

@@ -28,6 +28,9 @@ from tidegate_operator.publish import Publisher
 from tidegate_operator.quotas.events import QuotaEvents
 from tidegate_operator.quotas.figures import QuotaFigures
 from tidegate_operator.quotas.watch import QuotaWatch
+from tidegate_operator.release.historian import Historian
+from tidegate_operator.release.hold_watch import HoldWatch
+from tidegate_operator.release.releases import Releases
 from tidegate_operator.status import StatusWriter
 from tidegate_operator.store import Store
 from tidegate_operator.streams import Streams
@@ -116,9 +119,20 @@ class _Operator:
             metrics=self._metrics,
             on_change=self._changes.mark,
         )
+        self._historian = Historian(api, gateway)
+        self._hold = HoldWatch(api, gateway, on_change=self._changes.mark)
+        self._releases = Releases(
+            self._historian,
+            self._hold,
+            now=time.time,
+            commit_of=self._store.commit,
+            announce=self._quota_events.held,
+        )
+        self._metrics.read_releases(lambda: self._releases.standing)
         self._reconciler = Reconciler(
             store=self._store,
             publisher=self._publisher,
+            releases=self._releases,
             status=self._status,
             issuer=self._issuer,
             planes=self._planes,
@@ -167,6 +181,8 @@ class _Operator:
                     group.create_task(self._quotas.run(), name="quotas"),
                     group.create_task(self._quota_events.run(), name="quota events"),
                     group.create_task(self._auditor.run(), name="audit"),
+                    group.create_task(self._historian.run(), name="history"),
+                    group.create_task(self._hold.run(), name="hold"),
                     group.create_task(self._watch(), name="watch"),
                 ]
                 await stop.wait()

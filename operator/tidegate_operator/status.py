@@ -14,6 +14,7 @@ from tidegate_operator.compile.compiled import AnyEntry, Compiled
 from tidegate_operator.conditions import (
     NO_STATUS,
     ConditionType,
+    Held,
     ObjectStatus,
     PlaneReport,
     ProgrammedReason,
@@ -44,6 +45,7 @@ PATIENCE_SECONDS = 2.0
 MIN_DUE_SECONDS = 0.05
 MAX_DUE_SECONDS = 3600.0
 RETRY_SECONDS = (0.5, 1, 2, 5, 10, 30)
+_NOTHING_HELD: Mapping[ObjectKey, Held] = {}
 
 
 class StatusWriter:
@@ -78,6 +80,7 @@ class StatusWriter:
         self._rollout = Rollout()
         self._verdicts: Mapping[ObjectKey, Verdict] = {}
         self._served: Mapping[ObjectKey, AnyEntry] = {}
+        self._held: Mapping[ObjectKey, Held] = {}
         self._reports: tuple[PlaneReport, ...] = ()
         self._queue: deque[ObjectKey] = deque()
         self._queued: set[ObjectKey] = set()
@@ -105,13 +108,20 @@ class StatusWriter:
         self._rollout = Rollout()
         self._verdicts = {}
         self._served = {}
+        self._held = {}
         self._queue.clear()
         self._queued.clear()
         self._ending = ()
         self._look_for_expiry()
 
-    def published(self, compiled: Compiled, resources: Mapping[ObjectKey, Resource], revision: int) -> None:
-        """Take what was published, or confirmed, as `revision`."""
+    def published(
+        self,
+        compiled: Compiled,
+        resources: Mapping[ObjectKey, Resource],
+        revision: int,
+        held: Mapping[ObjectKey, Held] = _NOTHING_HELD,
+    ) -> None:
+        """Take what was published, or confirmed, as `revision`; `held` are objects whose newest form is not."""
         verdicts = compiled.verdicts
         uids = {key: resource.uid for key, resource in resources.items()}
         changed = self._rollout.published(verdicts.values(), uids, revision, earlier=self._earlier(verdicts))
@@ -121,6 +131,9 @@ class StatusWriter:
             key for key, verdict in verdicts.items() if (before := former.get(key)) is not verdict and before != verdict
         )
         changed.update(self._rotated(compiled))
+        if held or self._held:
+            changed.update(key for key in held.keys() | self._held.keys() if held.get(key) != self._held.get(key))
+            self._held = held
         self._verdicts, self._served = verdicts, compiled.served.entries
         if changed:
             self._published_at = asyncio.get_running_loop().time()
@@ -214,6 +227,7 @@ class StatusWriter:
             planes=self._reports,
             previous=previous,
             now=now,
+            held=self._held.get(verdict.key),
         )
         entry = self._served.get(verdict.key)
         if isinstance(entry, QuotaEntry):

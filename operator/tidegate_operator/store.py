@@ -17,12 +17,14 @@ from tidegate_operator.world import ConfigMapKey, ConsumerKey, Kind, ObjectKey, 
 
 @dataclass(frozen=True, slots=True)
 class SeenObject:
-    """One object of Tidegate's kinds at one resourceVersion. `deleting`: its deletion has been asked for."""
+    """One object of Tidegate's kinds at one resourceVersion. `deleting`: its deletion has been asked for. `commit` is
+    what it says of the commit that it came from."""
 
     resource: Resource
     version: int
     status: ObjectStatus = NO_STATUS
     deleting: bool = False
+    commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class Store:
         seen = self._objects[key.kind].get(key)
         return seen.status if seen else NO_STATUS
 
+    def commit(self, key: ObjectKey) -> str:
+        """What the object says of the commit that it came from; "" when it says nothing."""
+        seen = self._objects[key.kind].get(key)
+        return seen.commit if seen else ""
+
     def counts(self) -> dict[Kind, int]:
         """How many objects of each kind are declared."""
         counted = Counter(key.kind for key in self._live)
@@ -82,9 +89,9 @@ class Store:
         known = self._objects[key.kind].get(key)
         if known is not None and _same_spec(known.resource, seen.resource):
             # The compiler recognises an unchanged object by identity.
-            seen = SeenObject(known.resource, seen.version, _interned(seen.status), seen.deleting)
+            seen = replace(seen, resource=known.resource, status=_interned(seen.status))
         else:
-            seen = SeenObject(seen.resource, seen.version, _interned(seen.status), seen.deleting)
+            seen = replace(seen, status=_interned(seen.status))
         if not self._objects[key.kind].put(key, seen.version, seen):
             return False
         return self._set_live(key, None if seen.deleting else seen.resource)

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from tidegate_operator.compile.timestamps import format_timestamp
+from tidegate_operator.conditions import Held
 from tidegate_operator.kube import API_FAILURES, EVENTS, FIELD_MANAGER, Api, ApiError
 from tidegate_operator.quotas.amounts import shown_amount
 from tidegate_operator.quotas.pages import AlertPage
@@ -83,6 +84,12 @@ class QuotaEvents:
         else:
             message = "The data planes reach the shared store again; what was used meanwhile is added up."
             self._add(key, identity, "Normal", "QuotaStoreRecovered", message, at)
+
+    def held(self, key: ObjectKey, held: Held) -> None:
+        """What an object declares, of whatever kind, is held back."""
+        at = int(self._now())
+        identity = blake2b(f"{key} {held.reason} {held.message} {at}".encode(), digest_size=10).hexdigest()
+        self._add(key, identity, "Warning", held.reason.value, held.message, at)
 
     async def run(self) -> None:
         """Create until cancelled."""
