@@ -19,9 +19,13 @@ from tidegate_operator.outputs import Gateway
 
 _log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 15
-RENEW_DEADLINE_SECONDS = 10.0
-RETRY_SECONDS = 2.0
+# A leader that dies is followed after one lease and two retries at most, with time left to list everything and to
+# publish within 15 s.
+LEASE_SECONDS = 10
+RENEW_DEADLINE_SECONDS = 7.0
+RETRY_SECONDS = 1.0
+# A connection that has silently died must not cost the lease: the next attempt takes another one.
+ATTEMPT_SECONDS = 3.0
 # A Lease that nobody renewed for so long by its own clock is dead, however far clocks may differ.
 ABANDONED_SECONDS = 60.0
 HEARTBEAT_SECONDS = 30.0
@@ -166,11 +170,12 @@ class Election:
     async def _try(self) -> bool:
         """Acquire or renew; False when another holds it or the API server does not answer."""
         try:
-            lease = await self._lease.read()
-            if lease is not None and not self._may_take(lease):
-                self._held = None
-                return False
-            self._held = await self._lease.write(self._renewed(lease), lease)
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                lease = await self._lease.read()
+                if lease is not None and not self._may_take(lease):
+                    self._held = None
+                    return False
+                self._held = await self._lease.write(self._renewed(lease), lease)
         except API_FAILURES as error:
             if isinstance(error, ApiError) and error.conflict:
                 return False
