@@ -50,15 +50,11 @@ class Clusters:
 
     def __init__(self, systems: Mapping[str, System], directory: Path) -> None:
         self.systems = systems
-        self.kubeconfig = _merged(systems, directory)
+        self.kubeconfig = write_kubeconfig({name: system.server for name, system in systems.items()}, directory)
 
     def show(self, *more: str, contexts: Sequence[str] | None = None) -> Shown:
         """Run `tidegate fleet` over all of them, or over `contexts`."""
-        names = ",".join(contexts if contexts is not None else self.systems)
-        command = [str(program("tidegate")), "fleet", "--kubeconfig", str(self.kubeconfig), "--contexts", names, *more]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert "Traceback" not in done.stderr, done.stderr
-        return Shown(done.returncode, done.stdout, done.stderr)
+        return run_fleet(self.kubeconfig, contexts if contexts is not None else tuple(self.systems), *more)
 
     def show_json(self, *more: str, contexts: Sequence[str] | None = None) -> Shown:
         """As `show`, for programs."""
@@ -76,17 +72,31 @@ def clusters(facts: Mapping[str, Mapping[str, str]], directory: Path, *, data_pl
     with contextlib.ExitStack() as running:
         systems = {}
         for name, told in facts.items():
-            server = running.enter_context(ApiServer())
-            apply_crds(server, ROOT / "crds")
-            apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
-            server.ensure_namespace(TEAM)
-            _let_look(server)
+            server = bare_server(running)
             own = directory / name
             own.mkdir()
             flags = [part for fact, value in told.items() for part in (f"--{fact}", value)]
             system = System(server, own, data_planes=data_planes, operator_more=["--cluster-name", name, *flags])
             systems[name] = running.enter_context(system)
         yield Clusters(systems, directory)
+
+
+def run_fleet(kubeconfig: Path, contexts: Sequence[str], *more: str) -> Shown:
+    """Run `tidegate fleet`."""
+    command = [str(program("tidegate")), "fleet", "--kubeconfig", str(kubeconfig), "--contexts", ",".join(contexts)]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return Shown(done.returncode, done.stdout, done.stderr)
+
+
+def bare_server(running: contextlib.ExitStack) -> ApiServer:
+    """An API server with CRDs and roles, in which nothing of Tidegate runs."""
+    server = running.enter_context(ApiServer())
+    apply_crds(server, ROOT / "crds")
+    apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
+    server.ensure_namespace(TEAM)
+    _let_look(server)
+    return server
 
 
 def _let_look(server: ApiServer) -> None:
@@ -105,15 +115,14 @@ def _let_look(server: ApiServer) -> None:
         server.admin.create(f"/apis/{group}/v1{scope}/{kind}", body)
 
 
-def _merged(systems: Mapping[str, System], directory: Path) -> Path:
-    """One kubeconfig with a context for each cluster, and the first one current."""
+def write_kubeconfig(servers: Mapping[str, ApiServer], directory: Path) -> Path:
+    """One kubeconfig with a context for each cluster, and the first one current; its user may only look."""
     merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}
-    for name, system in systems.items():
-        single = yaml.safe_load(
-            system.server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, VIEWER).read_text(encoding="utf-8")
-        )
+    for name, server in servers.items():
+        own = server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, VIEWER)
+        single = yaml.safe_load(own.read_text(encoding="utf-8"))
         merged["clusters"].append({"name": name, "cluster": single["clusters"][0]["cluster"]})
         merged["users"].append({"name": name, "user": single["users"][0]["user"]})
         merged["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})
-    merged["current-context"] = next(iter(systems))
+    merged["current-context"] = next(iter(servers))
     return write_private(directory / "kubeconfig", yaml.safe_dump(merged).encode())
