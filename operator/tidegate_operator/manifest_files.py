@@ -48,3 +48,9 @@ def _is_manifest_name(name: str) -> bool:
         and not name.endswith(_TEST_SUFFIXES)
         and name not in _KUSTOMIZATIONS
     )
+
+
+def is_manifest_path(path: str) -> bool:
+    """The same for a path within a revision, with slashes: whether it names a manifest, and no part of it is hidden."""
+    *folders, name = path.split("/")
+    return _is_manifest_name(name) and not any(folder.startswith(".") for folder in folders)

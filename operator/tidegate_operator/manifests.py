@@ -66,7 +66,7 @@ class Manifest:
     @property
     def key(self) -> ObjectKey | None:
         """The identity of one of Tidegate's kinds; None for a Secret, or where a name is missing or not possible."""
-        if self.api_version != API_VERSION or self.kind not in set(Kind) or next(_name_problems(self), None):
+        if self.api_version != API_VERSION or self.kind not in set(Kind) or next(name_problems(self), None):
             return None
         return ObjectKey(Kind(self.kind), self.namespace, self.name)
 
@@ -141,7 +141,7 @@ def load_paths(paths: Iterable[str | Path]) -> Loaded:
         for found in _read_file(path):
             if isinstance(found, Manifest):
                 documents.append(found)
-                problems += _name_problems(found)
+                problems += name_problems(found)
             else:
                 problems.append(found)
     problems += _duplicates(documents)
@@ -181,23 +181,28 @@ def _read_file(path: Path) -> Iterator[Manifest | Problem]:
     except OSError as error:
         yield Problem(str(path), 1, f"cannot be read: {error.strerror or error}", reason="Unreadable")
         return
+    text = text_of(content, str(path))
+    if isinstance(text, Problem):
+        yield text
+    else:
+        yield from read_manifests(text, str(path))
+
+
+def text_of(content: bytes, file: str) -> str | Problem:
+    """The text of a file, or why there is none."""
     if len(content) > MAX_FILE_BYTES:
-        yield Problem(
-            str(path), 1, f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB", expected="split it", reason="Unreadable"
-        )
-        return
+        limit = f"larger than {MAX_FILE_BYTES // 1024 // 1024} MiB"
+        return Problem(file, 1, limit, expected="split it", reason="Unreadable")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        yield Problem(str(path), line, "not UTF-8", expected="save the file as UTF-8", reason="Unreadable")
-        return
-    yield from read_manifests(text, str(path))
+        return Problem(file, line, "not UTF-8", expected="save the file as UTF-8", reason="Unreadable")
 
 
-def read_manifests(text: str, file: str) -> Iterator[Manifest | Problem]:
-    """The objects in the text of one file, and what is wrong with it."""
-    for document in read_documents(_without_surrogates(text) if file.endswith(".json") else text):
+def read_manifests(text: str, file: str, first_line: int = 1) -> Iterator[Manifest | Problem]:
+    """The objects in the text of one file (or from one of its lines on), and what is wrong with it."""
+    for document in read_documents(_without_surrogates(text) if file.endswith(".json") else text, first_line):
         if isinstance(document, YamlProblem):
             line, column = document.position
             yield Problem(file, line, document.message, reason="Unreadable", column=column)
@@ -256,7 +261,7 @@ def _identity_problem(manifest: Manifest) -> Problem | None:
     return manifest.problem((), note, reason="Ignored", severity=Severity.WARNING)
 
 
-def _name_problems(manifest: Manifest) -> Iterator[Problem]:
+def name_problems(manifest: Manifest) -> Iterator[Problem]:
     """What keeps an object from having an identity."""
     metadata = manifest.metadata
     for field_name, pattern, longest in (("name", SUBDOMAIN_PATTERN, 253), ("namespace", LABEL_PATTERN, 63)):

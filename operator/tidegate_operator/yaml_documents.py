@@ -59,14 +59,20 @@ class YamlProblem(Exception):
         self.position = position
 
 
-def read_documents(text: str) -> Iterator[Document | YamlProblem]:
+def read_documents(text: str, first_line: int = 1) -> Iterator[Document | YamlProblem]:
     """Every document of a file, in order; a broken one does not hold back the next. Empty ones are left out."""
+    for part, line in split_documents(text, first_line):
+        yield from _documents(part, line)
+
+
+def split_documents(text: str, first_line: int = 1) -> Iterator[tuple[str, int]]:
+    """The text of every document with the line that it begins in; those with nothing in them are left out."""
     starts = [0, *(match.start() for match in _DOCUMENT_START.finditer(text) if match.start() > 0), len(text)]
-    line = 1
+    line = first_line
     for begin, end in pairwise(starts):
         part = text[begin:end]
         if not _only_directives(part):
-            yield from _documents(part, line)
+            yield part, line
         line += part.count("\n")
 
 
