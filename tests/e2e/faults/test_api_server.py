@@ -1,0 +1,123 @@
+"""The API server and its etcd are harmed: restarted under changes, compacted, wiped and filled again from Git."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.harness.callers import ask, status_of
+from cluster.harness.objects import mock_backend, route, tenant
+from cluster.harness.processes import wait_until
+from cluster.harness.rest import ApiError
+from cluster.harness.system import System
+from e2e.faults.changes import KEY, TEAM, Changes
+from e2e.faults.conftest import declare, install
+from e2e.faults.etcd import FragileServer
+from e2e.faults.test_leader import check_statuses
+
+
+@pytest.fixture
+def server() -> Iterator[FragileServer]:
+    with FragileServer() as running:
+        install(running)
+        yield running
+
+
+@pytest.fixture
+def system(server: FragileServer, tmp_path: Path) -> Iterator[System]:
+    with System(server, tmp_path) as running:
+        declare(running)
+        yield running
+
+
+@pytest.mark.timeout(300)
+def test_an_api_server_that_restarts_under_changes_loses_none(system: System) -> None:
+    with Changes(system, patient=True) as changes:
+        for stop in (system.server.kill_api, system.server.stop_api):
+            changes.wait(3)
+            stop()
+            system.server.start_api()
+            changes.wait(3)
+        changes.wait_until_obeyed(deadline=60)
+    print(f"an API server restarted twice under one change a second: the longest wait of a change {changes.gap:.1f} s")
+    assert (changes.failures, changes.torn) == ([], [])
+    assert changes.revisions == sorted(changes.revisions)
+    check_statuses(system, len(changes.applied))
+
+
+@pytest.mark.timeout(300)
+def test_what_happened_before_a_compaction_is_found(system: System, server: FragileServer) -> None:
+    """410 Gone: everybody's last resourceVersion is older than what the API server still knows."""
+    extra = route(TEAM, "extra", models=["extra"])
+    system.apply(extra)
+    system.wait_for_status(200, key=KEY, model="extra")
+    known = server.admin.get("/apis/tidegate.dev/v1alpha1/airoutes")["metadata"]["resourceVersion"]
+    for process in system.processes:
+        process.signal(signal.SIGSTOP)
+    system.delete(extra)
+    system.apply(mock_backend(TEAM, reply="Before the compaction."))
+    server.stop_api()
+    server.compact()
+    server.start_api()
+    # The fault is real: a watch from where they were is refused.
+    path = f"/apis/tidegate.dev/v1alpha1/airoutes?watch=true&timeoutSeconds=1&resourceVersion={known}"
+    assert "too old resource version" in _refusal(server, path)
+    for process in system.processes:
+        process.signal(signal.SIGCONT)
+    system.wait_for_status(404, key=KEY, model="extra", deadline=60)
+    system.wait_for_text("Before the compaction.", key=KEY, deadline=60)
+    system.wait_for(mock_backend(TEAM), "Ready")
+
+
+def _refusal(server: FragileServer, path: str) -> str:
+    try:
+        return server.admin.request("GET", path).decode()
+    except ApiError as error:
+        return error.message
+
+
+@pytest.mark.timeout(400)
+def test_a_wiped_cluster_serves_again_what_git_holds(system: System, server: FragileServer) -> None:
+    """etcd is empty, Argo CD applies everything again; data planes served their last snapshot all the while."""
+    before = system.published().revision
+    server.wipe()
+    for plane in system.planes:
+        assert ask(plane.url, key=KEY).text == "Change 0."
+    objects = tenant(TEAM, KEY, reply="After the wipe.")
+    install(server)
+    system.apply(*objects)
+    # The kubelet starts an operator again that ended because its world is another one now.
+    wait_until(lambda: _restarted_if_dead(system) and _serves(system), what="the new world to be served", deadline=120)
+    system.wait_all_ready(objects)
+    assert system.published().revision > before
+    assert min(system.revisions()) > before
+
+
+def _restarted_if_dead(system: System) -> bool:
+    if not system.operator.alive:
+        system.start_operator()
+    return True
+
+
+def _serves(system: System) -> bool:
+    replies = system.ask_all(key=KEY)
+    return all(reply.status == 200 and reply.text == "After the wipe." for reply in replies)
+
+
+def test_data_planes_tell_that_they_serve_an_old_snapshot_while_the_api_server_is_away(system: System) -> None:
+    revision = system.published().revision
+    system.server.kill_api()
+    try:
+        for plane in system.planes:
+            wait_until(
+                lambda plane=plane: "Failing" in {each["state"] for each in status_of(plane.admin_url)["sources"]},  # type: ignore[misc]
+                what="the data plane to say so",
+                deadline=60,
+            )
+            status = status_of(plane.admin_url)
+            assert (status["ready"], status["revision"]) == (True, revision)
+    finally:
+        system.server.start_api()
