@@ -9,6 +9,8 @@ from tidegate_dataplane.snapshot.codec import Refusal, SnapshotRefused
 
 # Keys inside the ConfigMaps, and file names in a mounted directory.
 INDEX_KEY = "index.json"
+# In the ConfigMap of an index that is tried: the instances of data planes that try it, as a JSON array.
+PLANES_KEY = "planes.json"
 MAX_BUNDLE_BYTES = 128 * 1024 * 1024
 
 
@@ -24,6 +26,11 @@ def shard_key(name: str, sha256: str) -> str:
 def index_config_map(gateway: str) -> str:
     """Name of the ConfigMap that holds the index."""
     return f"tidegate-{gateway}"
+
+
+def canary_config_map(gateway: str) -> str:
+    """Name of the ConfigMap that holds an index which some data planes try first, and which ones those are."""
+    return f"tidegate-{gateway}-canary"
 
 
 def shard_config_map(gateway: str, name: str) -> str:

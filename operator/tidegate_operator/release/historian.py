@@ -43,12 +43,12 @@ _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 def history_name(gateway: str) -> str:
     """Name of the ConfigMap that lists the kept revisions."""
-    return f"tidegate-history-{gateway}"
+    return f"tidegate-{gateway}-history"
 
 
 def kept_name(gateway: str, sha256: str) -> str:
     """Name of the ConfigMap that keeps the shard with this digest."""
-    return f"tidegate-kept-{gateway}-{sha256[:20]}"
+    return f"tidegate-{gateway}-kept-{sha256[:20]}"
 
 
 class HistoryDamaged(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -135,9 +136,10 @@ def credential_files(admin: Rest) -> dict[str, bytes]:
 
 
 def config_maps(admin: Rest) -> list[Any]:
-    """The operator's own ConfigMaps."""
-    prefix = index_config_map(GATEWAY)
-    return [item for item in admin.list(CONFIG_MAPS) if item["metadata"]["name"].startswith(prefix)]
+    """What the operator publishes for data planes: not what it keeps for itself, nor what people write for it."""
+    prefix, kept = index_config_map(GATEWAY), re.compile(r"-(kept-[0-9a-f]+|history|hold)$")
+    items = [item for item in admin.list(CONFIG_MAPS) if item["metadata"]["name"].startswith(prefix)]
+    return [item for item in items if not kept.search(item["metadata"]["name"])]
 
 
 def versions(admin: Rest) -> dict[str, str]:
