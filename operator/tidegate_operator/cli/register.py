@@ -21,6 +21,7 @@ COMMANDS: dict[str, Subcommand] = {
     "audit": Subcommand("audit", "audit", "Check that an audit log is whole."),
     "check": Subcommand("check", "check", "Validate, test and lint a folder, in one verdict."),
     "compile": Subcommand("compile", "compile_folder", "Write the snapshot of a folder to a file."),
+    "diff": Subcommand("diff", "diff", "Say what a change of manifests does, before it is merged."),
     "explain": Subcommand("explain", "explain", "Say what the gateway would decide about a call, and why."),
     "fleet": Subcommand("fleet", "fleet", "Show what several clusters run, and where they differ."),
     "freeze": Subcommand("freezing", "freeze", "Publish nothing new until `tidegate unfreeze`."),
