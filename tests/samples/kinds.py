@@ -7,7 +7,7 @@ from typing import Any
 ONE_OF_EACH: dict[str, dict[str, Any]] = {
     "AIBackend": {"provider": "Mock"},
     "AIRoute": {
-        "models": ["chat"],
+        "models": ["one"],
         "targets": [{"backendRef": {"name": "one"}}],
         "subscription": {"plans": [{"name": "basic"}]},
     },

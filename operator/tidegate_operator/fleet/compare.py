@@ -241,9 +241,9 @@ def _gateway_problems(gateway: GatewayView) -> Iterable[str]:
     if not planes.ready:
         yield "no data plane reports that it is ready"
     if planes.behind:
-        yield f"{planes.behind} of {planes.ready} data planes run an older revision than {planes.published}"
+        yield f"{planes.behind} of {planes.ready} data planes still run an older revision than {planes.published}"
     if planes.silent:
-        yield f"{planes.silent} data planes do not answer the operator"
+        yield f"data planes that do not answer the operator: {planes.silent}"
     yield from (f"a data plane refuses a revision: {refusal}" for refusal in planes.refusals)
 
 

@@ -14,13 +14,12 @@ from tidegate_dataplane.snapshot.entries import ClusterFacts
 from tidegate_operator.compile.lenient import lenient_placement
 from tidegate_operator.conditions import Condition, ObjectStatus, parse_status
 from tidegate_operator.fleet.cluster import FleetObject, GatewayView, GitSync, Leader, QuotaUse
-from tidegate_operator.ingest import ConfigMapObject, CustomObject
+from tidegate_operator.ingest import COMMIT_ANNOTATION, ConfigMapObject, CustomObject
 from tidegate_operator.leadership import LeaseObject
 from tidegate_operator.plane_summary import PLANES_ANNOTATION, parse_summary
 from tidegate_operator.resources import GROUP
 from tidegate_operator.world import Kind, ObjectKey
 
-COMMIT_ANNOTATION = "tidegate.dev/commit"
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _PLACEMENT = "placement"
 

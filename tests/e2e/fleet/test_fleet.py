@@ -241,7 +241,7 @@ def test_a_dead_operator_and_a_data_plane_that_hangs_are_told(settled: Clusters)
     wait_until(lambda: fleet.show_json().exit_code == 0, what="the operator to lead again", deadline=30)
     system.planes[0].process.kill9()
     wait_until(
-        lambda: "1 data planes do not answer the operator" in fleet.show_json().cluster("aws-us")["problems"],
+        lambda: "data planes that do not answer the operator: 1" in fleet.show_json().cluster("aws-us")["problems"],
         what="the Lease to tell",
         deadline=30,
     )

@@ -169,8 +169,8 @@ def test_problems_of_one_cluster() -> None:
     gateway = GatewayView("default", 7, 3, AZURE, Leader("operator-0", 95.0), PlaneSummary(7, {"7": 1, "6": 1}, 0, 1))
     assert problems(ClusterView("a", "https://a", (gateway,))) == [
         "the leader operator-0 has not renewed its Lease for 95 s: edits have no effect",
-        "1 of 2 data planes run an older revision than 7",
-        "1 data planes do not answer the operator",
+        "1 of 2 data planes still run an older revision than 7",
+        "data planes that do not answer the operator: 1",
     ]
     assert problems(cluster("a", AZURE)) == []
 
