@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import QuotaEntry
+from tidegate_operator.admission.webhook import Webhook, WebhookOptions
 from tidegate_operator.audit import Auditor
 from tidegate_operator.dealing import Parts, deal
 from tidegate_operator.health import Health
@@ -56,6 +57,7 @@ class Options:
     data_plane_service: str | None = None
     health: Address | None = None
     elect: bool = True
+    webhook: WebhookOptions | None = None
 
 
 async def run(options: Options) -> None:
@@ -159,6 +161,19 @@ class _Operator:
             on_event=lambda event: deal(event, parts),
             on_relist=self._auditor.request,
         )
+        self._webhook = (
+            None
+            if options.webhook is None
+            else Webhook(
+                options.webhook,
+                api,
+                options.namespace,
+                options.facts,
+                world=self._store.world,
+                filled=self._filled,
+                registry=self._metrics.registry,
+            )
+        )
         self._health = Health(
             live=self._not_live,
             ready=lambda: "" if self._filled.is_set() else "not everything is listed yet",
@@ -185,6 +200,8 @@ class _Operator:
                     group.create_task(self._hold.run(), name="hold"),
                     group.create_task(self._watch(), name="watch"),
                 ]
+                if self._webhook is not None:
+                    tasks.append(group.create_task(self._webhook.run(), name="webhook"))
                 await stop.wait()
                 _log.info("stopping")
                 for task in tasks:

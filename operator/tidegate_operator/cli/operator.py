@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +17,16 @@ from kubernetes.aio.config import ConfigException
 
 from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import ClusterFacts
+from tidegate_operator.admission.findings import DEFAULT_DENIED, Topic
+from tidegate_operator.admission.webhook import WebhookOptions, lives_of
+from tidegate_operator.compile.durations import parse_duration
 from tidegate_operator.run import Options, run
 from tidegate_operator.world import Facts
 
 # What libraries log at lower levels may quote whole objects, and with them Secrets.
 _QUIET = ("kopf", "aiohttp", "asyncio", "kubernetes", "urllib3")
+
+_SHORTEST_LIFE = timedelta(seconds=10)
 
 
 class LogFormat(StrEnum):
@@ -60,6 +65,29 @@ def operator(
         bool, typer.Option("--leader-election/--no-leader-election", help="Let one of several operators publish.")
     ] = True,
     identity: Annotated[str | None, typer.Option(help="Name in the leader election; default: the Pod's.")] = None,
+    webhook_listen: Annotated[
+        str, typer.Option(help="HOST:PORT of the admission webhook (HTTPS); empty for none.")
+    ] = "",
+    webhook_service: Annotated[str, typer.Option(help="Service by which API servers reach the webhook.")] = "",
+    webhook_store: Annotated[
+        str,
+        typer.Option(
+            "--webhook-secret", help="Secret that keeps the webhook's certificates; made when it is not there."
+        ),
+    ] = "tidegate-webhook",
+    webhook_configuration: Annotated[
+        str, typer.Option(help="ValidatingWebhookConfiguration to keep the CA bundle and the path of.")
+    ] = "tidegate-webhook",
+    webhook_certificate_life: Annotated[
+        str, typer.Option(help="Life of the webhook's certificate, such as 90d; renewed before a third of it is left.")
+    ] = "90d",
+    admission_deny: Annotated[
+        str,
+        typer.Option(
+            help="What the webhook denies, with commas: conflict, reference, dangling, lockout, cycle, invalid, note;"
+            " or none. Of the rest it warns."
+        ),
+    ] = ",".join(sorted(DEFAULT_DENIED)),
     log_format: Annotated[LogFormat, typer.Option(help="Lines for programs or for people.")] = LogFormat.JSON,
 ) -> None:
     """Watch the kinds of tidegate.dev, compile them, publish ConfigMaps, write statuses. Runs until it is stopped."""
@@ -76,6 +104,18 @@ def operator(
         data_plane_service=data_plane_service,
         health=_address(health_listen) if health_listen else None,
         elect=leader_election,
+        webhook=(
+            WebhookOptions(
+                listen=_address(webhook_listen, "--webhook-listen"),
+                service=webhook_service,
+                secret=webhook_store,
+                configuration=webhook_configuration,
+                denied=_topics(admission_deny),
+                lives=lives_of(_life(webhook_certificate_life)),
+            )
+            if webhook_listen
+            else None
+        ),
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -105,11 +145,31 @@ def _labels(pairs: list[str]) -> dict[str, str]:
     return labels
 
 
-def _address(text: str) -> Address:
+def _address(text: str, flag: str = "--health-listen") -> Address:
     try:
         return Address.parse(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--health-listen") from error
+        raise typer.BadParameter(str(error), param_hint=flag) from error
+
+
+def _topics(text: str) -> frozenset[Topic]:
+    """What is denied; `none` for nothing."""
+    names = [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
+    try:
+        return frozenset(Topic(name) for name in names)
+    except ValueError:
+        known = ", ".join(Topic)
+        raise typer.BadParameter(f"give some of {known}, or none", param_hint="--admission-deny") from None
+
+
+def _life(text: str) -> timedelta:
+    try:
+        life = timedelta(milliseconds=parse_duration(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--webhook-certificate-life") from error
+    if life < _SHORTEST_LIFE:
+        raise typer.BadParameter("must be at least 10s", param_hint="--webhook-certificate-life")
+    return life
 
 
 def _configure_logging(form: LogFormat) -> None:
