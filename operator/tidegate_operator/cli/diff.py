@@ -138,15 +138,16 @@ def _files_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _files_of_revision(text: str, other: Path | None, said: Progress) -> list[tuple[str, bytes]]:
     """The files of a revision; a folder on the other side says which of them are meant."""
-    if "/" in text and ":" not in text and Path(text).parent.is_dir() and text.startswith((".", "/")):
-        raise RevisionError(f"{text}: no such folder")
     folder = other if other is None or other.is_dir() else other.parent
     try:
         repository = Repository.around(Path.cwd())
-    except RevisionError:
+    except RevisionError as error:
         if folder is None:
-            raise
-        repository = Repository.around(folder)
+            raise RevisionError(f"{text}: no such folder; and as a revision: {error}") from None
+        try:
+            repository = Repository.around(folder)
+        except RevisionError:
+            raise RevisionError(f"{text}: no such folder; and as a revision: {error}") from None
     files, left_out = repository.files(repository.find(text, other))
     for line in left_out:
         typer.echo(f"not read: {text}: {line}", err=True)

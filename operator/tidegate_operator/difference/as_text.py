@@ -10,6 +10,7 @@ from tidegate_operator.difference.effect import (
     ObjectChange,
     Refusal,
     Replay,
+    ReplayedChange,
     RouteCalls,
     RouteMove,
 )
@@ -45,8 +46,8 @@ def summary(effect: Effect) -> str:
     lost = {name for row in effect.access if row.kind == "Loses" for name in row.consumers.names}
     gained = {name for row in effect.access if row.kind == "Gains" for name in row.consumers.names}
     parts = [
-        (len(lost), "loses access", "lose access"),
-        (len(gained), "gains access", "gain access"),
+        (len(lost), "caller loses access", "callers lose access"),
+        (len(gained), "caller gains access", "callers gain access"),
         (len(effect.limits), "limit moves", "limits move"),
         (sum(len(row.objects) for row in effect.objects), "object changes", "objects change"),
         (len(effect.refused), "refusal", "refusals"),
@@ -164,11 +165,7 @@ def replay_rows(replay: Replay) -> list[str]:
     """How many recorded requests would be decided otherwise, and what could not be decided."""
     rows = [
         f"{replay.requests} requests, {replay.decided} decided on both sides, {replay.differing} otherwise",
-        *(
-            f"{change_words(row.requests, 'request')} on {row.route or 'no route'}: {row.before} -> {row.after}, such as "
-            + ", ".join(f"{one.request_id} of {one.consumer or 'nobody'}" for one in row.examples)
-            for row in replay.changes
-        ),
+        *map(_replayed, replay.changes),
     ]
     rows += [f"not decided: {change_words(count, 'request')}: {why}" for why, count in by_count(replay.undecided)]
     rows += [
@@ -185,6 +182,12 @@ def replay_rows(replay: Replay) -> list[str]:
     if replay.lost:
         rows.append(f"{change_words(replay.lost, 'record')} lost by the data plane, as the log says")
     return rows
+
+
+def _replayed(row: ReplayedChange) -> str:
+    such = ", ".join(f"{one.request_id} of {one.consumer or 'nobody'}" for one in row.examples)
+    where = f"AIRoute {row.route}" if row.route else "no route"
+    return f"{change_words(row.requests, 'request')} on {where}: {row.before} -> {row.after}, such as {such}"
 
 
 def change_words(count: int, noun: str) -> str:

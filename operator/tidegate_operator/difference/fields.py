@@ -38,12 +38,16 @@ def _of_lists(path: str, old: list[Any], new: list[Any]) -> Iterator[FieldChange
         gone = [item for item in old if item not in new]
         come = [item for item in new if item not in old]
         if gone or come:
-            yield FieldChange(path, _shown(path, gone), _shown(path, come))
+            yield FieldChange(path, _items(path, gone), _items(path, come))
         elif old != new:
             yield FieldChange(path, _shown(path, old), _shown(path, new))
         return
     for name in dict.fromkeys((*after, *before)):
         yield from _differences(f"{path}[{name}]", before.get(name, _MISSING), after.get(name, _MISSING))
+
+
+def _items(path: str, items: list[Any]) -> str:
+    return ", ".join(_shown(path, item) for item in items)
 
 
 def _named(items: list[Any]) -> dict[str, Any] | None:
