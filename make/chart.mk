@@ -5,5 +5,5 @@ helm-tools: $(STAMP) ## build Helm (needs Go; two minutes, once)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools helm
 
 .PHONY: test-chart
-test-chart: cluster-tools helm-tools ## lint, render, install, upgrade, roll back and remove the chart with the real Helm
-	@$(BIN)/python -m pytest tests/e2e/chart
+test-chart: cluster-tools redis-tools ## install, upgrade, roll back and remove the chart with the real Helm on a real API server
+	@$(BIN)/python -m pytest tests/cluster/chart tests/e2e/chart

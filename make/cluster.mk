@@ -1,8 +1,9 @@
 # Chores with a real Kubernetes API server. Go builds it once; the binaries lie outside the checkout.
 
 .PHONY: cluster-tools
-cluster-tools: $(STAMP) ## build kube-apiserver, etcd and kubectl (needs Go; minutes, once)
+cluster-tools: $(STAMP) ## build kube-apiserver, etcd, kubectl and Helm (needs Go; minutes, once)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools
+	@PYTHONPATH=tests $(BIN)/python -m cluster.build_tools helm
 
 .PHONY: oidc-tools
 oidc-tools: $(STAMP) ## build Dex, an OpenID provider, for the token tests (needs Go and a C compiler; once)

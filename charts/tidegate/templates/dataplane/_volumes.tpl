@@ -104,14 +104,19 @@
 {{- end }}
 {{- end -}}
 
-{{/* The ConfigMaps of a snapshot, as JSON: those that rbac/dataplane.yaml lets a data plane read. */}}
+{{/*
+The ConfigMaps of a snapshot, as JSON: those that rbac/dataplane.yaml lets a data plane read, without the index of a
+staged roll-out, which has the same key as the one that all follow and would lie over it.
+*/}}
 {{- define "tidegate.dataPlane.configMaps" -}}
 {{- $names := list -}}
 {{- range $document := regexSplit "(?m)^---\\s*$" (.Files.Get "rbac/dataplane.yaml") -1 -}}
 {{- range $rule := (fromYaml $document).rules -}}
 {{- if has "configmaps" $rule.resources -}}
-{{- range $rule.resourceNames -}}
-{{- $names = append $names (regexReplaceAll "^tidegate-default" . (printf "tidegate-%s" $.Values.gateway.name)) -}}
+{{- range $name := $rule.resourceNames -}}
+{{- if regexMatch "^tidegate-default(-l?[0-9]+)?$" $name -}}
+{{- $names = append $names (regexReplaceAll "^tidegate-default" $name (printf "tidegate-%s" $.Values.gateway.name)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
