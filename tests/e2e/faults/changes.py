@@ -46,9 +46,9 @@ class Changes:
     """Whether the API server may be away at times: then a change is applied again until it is taken."""
 
     def __post_init__(self) -> None:
-        self._stop = threading.Event()
-        steps = (self._change, self._ask, self._look)
-        self._threads = [threading.Thread(target=self._repeat, args=(step,), daemon=True) for step in steps]
+        self._enough, self._stop = threading.Event(), threading.Event()
+        steps = ((self._change, self._enough), (self._ask, self._stop), (self._look, self._stop))
+        self._threads = [threading.Thread(target=self._repeat, args=step, daemon=True) for step in steps]
 
     @property
     def gap(self) -> float:
@@ -63,9 +63,16 @@ class Changes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        """The last change is waited for."""
+        self._enough.set()
+        self._threads[0].join()
+        try:
+            if error is None:
+                self.wait_until_obeyed(deadline=60)
+        finally:
+            self._stop.set()
+            for thread in self._threads:
+                thread.join()
 
     def wait(self, changes: int) -> None:
         """Wait until that many more changes have been applied."""
@@ -76,20 +83,20 @@ class Changes:
             time.sleep(0.05)
 
     def wait_until_obeyed(self, *, deadline: float = 30.0) -> None:
-        """Wait until the last change is obeyed by every data plane."""
-        give_up = time.monotonic() + deadline
-        while len(self.obeyed) < len(self.applied):
-            assert time.monotonic() < give_up, f"applied {len(self.applied)}, obeyed {len(self.obeyed)}"
+        """Wait until every data plane obeys the change that is the last one now."""
+        give_up, last = time.monotonic() + deadline, len(self.applied)
+        while last not in self.obeyed:
+            assert time.monotonic() < give_up, f"applied {last}, obeyed {max(self.obeyed, default=0)}: {self.failures}"
             time.sleep(0.05)
 
-    def _repeat(self, step: Callable[[], None]) -> None:
-        while not self._stop.is_set():
+    def _repeat(self, step: Callable[[], None], stop: threading.Event) -> None:
+        while not stop.is_set():
             try:
                 step()
             except (OSError, ApiError) as error:
                 if not self.patient:
                     self.failures.append(str(error))
-                self._stop.wait(0.1)
+                stop.wait(0.1)
             except AssertionError as error:
                 self.torn.append(str(error))
 
@@ -97,7 +104,7 @@ class Changes:
         number = len(self.applied) + 1
         self.system.apply(*change(number))
         self.applied[number] = time.monotonic()
-        self._stop.wait(self.every)
+        self._enough.wait(self.every)
 
     def _ask(self) -> None:
         """Both data planes must have a change, or a later one, for it to count."""

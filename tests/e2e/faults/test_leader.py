@@ -59,7 +59,6 @@ def test_a_dead_leader_is_followed_before_anybody_minds(
             gaps.append(changes.gap if changes.gap > before else before)
             operators[dead] = system.start_operator() if dead == "the-operator" else start_another("second")
             changes.wait(5)
-    changes.wait_until_obeyed()
     usual = statistics.median(changes.obeyed.values())
     print(
         f"{KILLS} leaders killed under one change a second: another leads after {max(pauses):.1f} s, the longest"
@@ -81,7 +80,6 @@ def test_a_leader_that_is_stopped_hands_over_at_once(
         changes.wait(3)
         system.operator.stop()
         changes.wait(5)
-    changes.wait_until_obeyed()
     print(f"a leader that is stopped: the longest wait of a change {changes.gap:.1f} s")
     assert (changes.failures, changes.torn) == ([], [])
     assert changes.gap <= 5
