@@ -23,10 +23,13 @@ from tidegate_dataplane.snapshot.entries import (
     Index,
     Mode,
     PolicyEntry,
+    Provider,
     RouteEntry,
     Section,
     Shard,
     ShardRef,
+    Source,
+    TargetEntry,
 )
 from tidegate_operator.admission.reachable import reachable
 from tidegate_operator.compile.compiled import AnyEntry
@@ -37,6 +40,9 @@ Entries = Mapping[ObjectKey, AnyEntry]
 
 MOST_ROUTES = 200
 """So many routes are tried for one change; a policy of the whole gateway touches all, and these speak for the rest."""
+# Whether a backend is there is another matter, and soon mended.
+_BACKEND = BackendEntry(source=Source("-", "-", 1, "", 0), provider=Provider.MOCK)
+_TARGETS = (TargetEntry(backend=_BACKEND.source.key),)
 _SECTIONS = frozenset({Section.AUTHENTICATION, Section.AUTHORIZATION})
 _CAUSES = (Kind.POLICY, Kind.ROUTE, Kind.CONSUMER, Kind.SUBSCRIPTION, Kind.APPROVAL)
 
@@ -188,15 +194,9 @@ def _runtime(routes: Iterable[RouteEntry], consumers: Iterable[ConsumerEntry], e
     """A runtime of these routes alone, with what of their policies no circumstance can change."""
     wanted = list(routes)
     policies = {policy.source.key: _certain(policy) for route in wanted for policy, _ in _policies(route, entries)}
-    backends = {
-        target.backend: entry
-        for route in wanted
-        for target in route.targets
-        if isinstance(entry := entries.get(ObjectKey(Kind.BACKEND, *target.backend.split("/", 1))), BackendEntry)
-    }
     shard = Shard(
         schema_version=SCHEMA_VERSION,
-        backends=tuple(backends.values()),
+        backends=(_BACKEND,),
         routes=tuple(_bare(route, policies) for route in wanted),
         policies=tuple(policies.values()),
         consumers=tuple(consumers),
@@ -211,7 +211,7 @@ def _bare(route: RouteEntry, policies: Mapping[str, PolicyEntry]) -> RouteEntry:
         for one in route.policies
         if one.policy in policies
     )
-    return msgspec.structs.replace(route, policies=attached, quotas=(), grants=())
+    return msgspec.structs.replace(route, policies=attached, quotas=(), grants=(), targets=_TARGETS)
 
 
 def _certain(policy: PolicyEntry) -> PolicyEntry:

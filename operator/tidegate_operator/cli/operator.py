@@ -19,6 +19,7 @@ from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import ClusterFacts
 from tidegate_operator.admission.findings import DEFAULT_DENIED, Topic
 from tidegate_operator.admission.webhook import WebhookOptions, lives_of
+from tidegate_operator.audit import ClusterReplaced
 from tidegate_operator.compile.durations import parse_duration
 from tidegate_operator.run import Options, run
 from tidegate_operator.world import Facts
@@ -71,9 +72,7 @@ def operator(
     webhook_service: Annotated[str, typer.Option(help="Service by which API servers reach the webhook.")] = "",
     webhook_store: Annotated[
         str,
-        typer.Option(
-            "--webhook-secret", help="Secret that keeps the webhook's certificates; made when it is not there."
-        ),
+        typer.Option("--webhook-secret", help="Secret of the webhook's certificates; made when it is not there."),
     ] = "tidegate-webhook",
     webhook_configuration: Annotated[
         str, typer.Option(help="ValidatingWebhookConfiguration to keep the CA bundle and the path of.")
@@ -124,7 +123,7 @@ def operator(
         hint = "" if kubeconfig else " (outside a cluster, give --kubeconfig)"
         typer.echo(f"error: {error}{hint}", err=True)
         raise typer.Exit(1) from None
-    except OSError as error:
+    except (OSError, ClusterReplaced) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 
