@@ -25,6 +25,7 @@ from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.lists import NO_LISTS
 from tidegate_dataplane.snapshot.entries import ClusterFacts
 from tidegate_dataplane.source.state import SourceState
+from tidegate_dataplane.trial import Trial
 
 MAX_WAIT_SECONDS = 60.0
 _MAX_EXPLAIN_BYTES = 1024 * 1024
@@ -82,7 +83,8 @@ class AuditStatus(Struct, frozen=True, rename="camel"):
 class StatusReport(Struct, frozen=True, rename="camel"):
     """The body of `/-/status`. `revision` is 0 before the first snapshot; times are seconds since the epoch.
 
-    `store` is None where no shared store is used; `alerts` are the latest, the newest first.
+    `store` is None where no shared store is used; `alerts` are the latest, the newest first. `instance` is the name by
+    which this data plane may be chosen to try a revision first, empty where it could not learn of that.
     """
 
     gateway: str
@@ -103,6 +105,7 @@ class StatusReport(Struct, frozen=True, rename="camel"):
     pressure: PressureStatus | None = None
     store: StoreReport | None = None
     alerts: tuple[AlertRow, ...] = ()
+    instance: str = ""
 
 
 class Admin:
@@ -124,6 +127,8 @@ class Admin:
         pressure: Callable[[], PressureStatus | None] = lambda: None,
         quotas: QuotaReport,
         pending: Callable[[], list[Pending]] = list,
+        trial: Trial,
+        instance: Callable[[], str] = str,
     ) -> None:
         self._gateway = gateway
         self._version = version
@@ -138,6 +143,8 @@ class Admin:
         self._pressure = pressure
         self._quotas = quotas
         self._pending = pending
+        self._trial = trial
+        self._instance = instance
 
     def app(self) -> Starlette:
         return Starlette(
@@ -149,6 +156,7 @@ class Admin:
                 Route("/-/quotas", self._quotas.answer),
                 Route("/-/explain", self._explanation, methods=["POST"]),
                 Route("/-/approvals", self._approvals),
+                Route("/-/rollout", self._trial.answer),
                 Route("/metrics", self._scrape),
             ]
         )
@@ -177,6 +185,7 @@ class Admin:
             pressure=self._pressure(),
             store=self._quotas.store,
             alerts=self._quotas.alerts(_ALERTS),
+            instance=self._instance(),
         )
 
     def _counts(self) -> Counts:

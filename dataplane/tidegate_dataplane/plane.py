@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from socket import gethostname
 
 from tidegate_dataplane.admin import Admin
 from tidegate_dataplane.alerts.alerts import Alerts
@@ -53,6 +54,7 @@ from tidegate_dataplane.source.state import SourceState
 from tidegate_dataplane.store.protocol import StoreState
 from tidegate_dataplane.transport.connections import Connections
 from tidegate_dataplane.transport.tls import ServerTls
+from tidegate_dataplane.trial import Trial
 from tidegate_dataplane.upstream import UpstreamClient
 
 _log = logging.getLogger(__name__)
@@ -90,6 +92,8 @@ class DataPlane:
         )
         self._reserver = Reserver(self.ledger, self.quota_lines)
         self._accounts = Accounts(settings.gateway, self.ledger, self._reserver, self._audit, self.metrics)
+        self._trial = Trial(lambda: self.reloader.revision)
+        self._accounts.count_trials(self._trial)
         self._draining = False
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
@@ -159,6 +163,7 @@ class DataPlane:
         self._draining = True
         self._closing.set()
         self.reloader.wake()
+        self._traffic.drain()
         _log.info("draining, %d requests are being served", self._traffic.serving)
         await asyncio.sleep(self._settings.drain_delay)
         await self._traffic.stop(self._settings.grace)
@@ -202,6 +207,8 @@ class DataPlane:
                     namespace=settings.namespace,
                     reloader=reloader,
                     credentials=credentials,
+                    instance=self._instance,
+                    on_trial=self._trial.follow,
                 )
             )
         if settings.credentials_dir is not None:
@@ -276,7 +283,13 @@ class DataPlane:
             pressure=self._pressure.status,
             keys=KeyReport(self.reloader, self.key_uses),
             quotas=self._quota_report,
+            trial=self._trial,
+            instance=self._instance,
         )
+
+    def _instance(self) -> str:
+        """In Kubernetes the pod's name, with the admin port, which tells apart what runs on one workstation."""
+        return "" if self._settings.api is None else f"{gethostname()}:{self.admin_address.port}"
 
     def _source_states(self) -> list[SourceState]:
         return [state for source in self._sources for state in source.states]

@@ -19,6 +19,7 @@ from tidegate_dataplane.proxy.meter import NO_METER, Meter
 from tidegate_dataplane.proxy.metering import CallMeter
 from tidegate_dataplane.proxy.reserving import Held, Reserver
 from tidegate_dataplane.proxy.usage import ESTIMATED
+from tidegate_dataplane.trial import Trial
 
 _STATUS = {status: str(status) for status in range(100, 600)}
 _NO_ROUTE = "(none)"
@@ -35,6 +36,7 @@ class Accounts:
         self._reserver = reserver
         self._audit = audit
         self._metrics = metrics
+        self._trial: Trial | None = None
         self.audited = audit is not None
         self.gate = AuditGate() if audit is None else audit.gate
 
@@ -84,8 +86,14 @@ class Accounts:
         spent = 0 if charge is None else charge.cost or 0
         return amounts_of(tokens.input, tokens.output, cached=tokens.cached, cost=spent, milliseconds=milliseconds)
 
+    def count_trials(self, trial: Trial) -> None:
+        """Count calls for `trial` too, while anything is tried."""
+        self._trial = trial
+
     def close(self, exchange: Exchange) -> None:
         """Count and write down."""
+        if self._trial is not None and self._trial.number:
+            self._trial.count(exchange)
         charge = charge_of(exchange, exchange.default_price)
         self._count(exchange, charge)
         if self._audit is not None:
