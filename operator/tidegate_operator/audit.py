@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from tidegate_operator.ingest import (
     ConfigMapListing,
@@ -24,9 +25,19 @@ from tidegate_operator.world import LIST_LABEL, Kind, SecretKey
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 INTERVAL_SECONDS = 300.0
 JITTER = 0.1
 RETRY_SECONDS = (1.0, 2.0, 5.0)
+
+
+class ClusterReplaced(Exception):
+    """The API server's etcd is another one than before: wiped, or restored from a backup.
+
+    A complete list is never older than one that was read before it, unless that has happened. Then nothing that is
+    remembered by resourceVersion holds any more, and the operator must begin anew.
+    """
 
 
 class Auditor:
@@ -55,15 +66,24 @@ class Auditor:
         self._requested: set[str] = set()
         self._wakeup = asyncio.Event()
         self._audits = self._plan(publisher.gateway)
+        self._newest: dict[str, int] = {}
 
     async def fill(self) -> None:
-        """The first complete lists. Waits for CRDs that are not installed yet and for an API server that is away."""
+        """The first complete lists. Waits for CRDs that are not installed yet and for an API server that is away.
+
+        Raises ClusterReplaced, as `run` does.
+        """
         await asyncio.gather(*(self._fill(path) for path in self._audits))
 
     def request(self, path: str) -> None:
         """Audit one collection soon."""
         self._requested.add(path)
         self._wakeup.set()
+
+    def request_all(self) -> None:
+        """Audit everything soon."""
+        for path in self._audits:
+            self.request(path)
 
     async def run(self) -> None:
         """Audit until cancelled."""
@@ -106,6 +126,19 @@ class Auditor:
                 failures += 1
                 await asyncio.sleep(delay)
 
+    async def _pages(self, path: str, kind: type[Listing[T]], **query: str) -> AsyncIterator[Listing[T]]:
+        """As `Api.pages`; raises ClusterReplaced for a list that is older than one that had come when it began."""
+        known = self._newest.get(path, 0)
+        async for page in self._api.pages(path, kind, **query):
+            version = int(page.metadata.resource_version)
+            if version < known:
+                raise ClusterReplaced(
+                    f"{path} is at resourceVersion {version} and was at {known}: etcd was wiped or restored;"
+                    " the operator must begin anew"
+                )
+            self._newest[path] = max(version, self._newest.get(path, 0))
+            yield page
+
     def _plan(self, gateway: Gateway) -> Mapping[str, Callable[[], Awaitable[list[str]]]]:
         plan: dict[str, Callable[[], Awaitable[list[str]]]] = {
             resource.path(): lambda kind=kind: self._audit_kind(kind)  # type: ignore[misc]
@@ -121,7 +154,7 @@ class Auditor:
     async def _audit_kind(self, kind: Kind) -> list[str]:
         listed: list[SeenObject] = []
         version = 0
-        async for page in self._api.pages(RESOURCES[kind].path(), CustomListing):
+        async for page in self._pages(RESOURCES[kind].path(), CustomListing):
             version = int(page.metadata.resource_version)
             listed += [seen_object(kind, item) for item in page.items]
         return self._store.audit(kind, listed, version)
@@ -131,7 +164,7 @@ class Auditor:
         own = SecretKey(gateway.namespace, gateway.credentials_name)
         listed: list[SeenSecret] = []
         version = 0
-        async for page in self._api.pages(SECRETS.path(), SecretListing, fieldSelector="type=Opaque"):
+        async for page in self._pages(SECRETS.path(), SecretListing, fieldSelector="type=Opaque"):
             version = int(page.metadata.resource_version)
             listed += [seen for item in page.items if (seen := seen_secret(item)).key != own]
         return self._store.audit_secrets(listed, version)
@@ -139,7 +172,7 @@ class Auditor:
     async def _audit_lists(self) -> list[str]:
         listed: list[SeenConfigMap] = []
         version = 0
-        async for page in self._api.pages(CONFIG_MAPS.path(), ConfigMapListing, labelSelector=f"{LIST_LABEL}=true"):
+        async for page in self._pages(CONFIG_MAPS.path(), ConfigMapListing, labelSelector=f"{LIST_LABEL}=true"):
             version = int(page.metadata.resource_version)
             listed += map(seen_config_map, page.items)
         return self._store.audit_config_maps(listed, version)

@@ -30,6 +30,9 @@ QUIET_SECONDS = 0.02
 MAX_DELAY_SECONDS = 0.5
 # A compilation that took longer than this runs in a thread, so that events and heartbeats are not held up.
 OFFLOAD_SECONDS = 0.01
+# A cluster that is filled again counts as full after so long a time without a change, and never later than the second.
+SETTLED_SECONDS = 15.0
+REFILL_SECONDS = 600.0
 BACKOFF_SECONDS = (0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -189,9 +192,29 @@ class Reconciler:
             if recovered.live is None:
                 # Nothing tells the revision any more but the data planes.
                 await self._planes.first_answers(FIRST_ANSWERS_SECONDS)
+                if self._planes.highest_revision > 0:
+                    await self._settled()
         elif memory.stale:
             await self._publisher.refresh()
             memory.stale = False
+
+    async def _settled(self) -> None:
+        """Data planes run a snapshot of which the cluster knows nothing: it was wiped, and is being filled again.
+
+        They go on serving what they have. Half of what was declared would take the other half from their callers.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + REFILL_SECONDS
+        _log.warning(
+            "data planes run revision %d and nothing is published: waiting until everything is declared again, at most"
+            " %.0f s",
+            self._planes.highest_revision,
+            REFILL_SECONDS,
+        )
+        while loop.time() < give_up:
+            changed = await self._changes.wait(SETTLED_SECONDS)
+            if not changed and any(self._store.counts().values()):
+                return
 
     async def _compile(self, world: World, memory: _Memory) -> Compiled:
         loop = asyncio.get_running_loop()

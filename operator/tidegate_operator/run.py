@@ -13,7 +13,7 @@ from pathlib import Path
 from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import QuotaEntry
 from tidegate_operator.admission.webhook import Webhook, WebhookOptions
-from tidegate_operator.audit import Auditor
+from tidegate_operator.audit import Auditor, ClusterReplaced
 from tidegate_operator.dealing import Parts, deal
 from tidegate_operator.health import Health
 from tidegate_operator.keys.issuer import KeyIssuer
@@ -61,10 +61,15 @@ class Options:
 
 
 async def run(options: Options) -> None:
-    """Run until SIGTERM or SIGINT; raises what ended it otherwise."""
+    """Run until SIGTERM or SIGINT; raises what ended it otherwise, ClusterReplaced among that."""
     api = await Api.connect(options.kubeconfig)
     try:
         await _Operator(options, api).run()
+    except BaseExceptionGroup as group:
+        for error in group.exceptions:
+            if isinstance(error, ClusterReplaced):
+                raise error from None
+        raise
     finally:
         await api.close()
 
@@ -111,7 +116,7 @@ class _Operator:
         )
         make: type[Election] | type[Alone] = Election if options.elect else Alone
         self._leadership: Leadership = make(
-            api, gateway, identity=options.identity, on_version=self._watchdog.expect, notes=self._notes
+            api, gateway, identity=options.identity, on_version=self._lease_seen, notes=self._notes
         )
         self._issuer = KeyIssuer(
             api,
@@ -247,6 +252,10 @@ class _Operator:
 
     def _figures_of(self, key: ObjectKey, entry: QuotaEntry) -> QuotaFigures | None:
         return self._quotas.of(key, entry)
+
+    def _lease_seen(self, version: int) -> None:
+        if self._watchdog.expect(version):
+            self._auditor.request_all()
 
     def _notes(self) -> Mapping[str, str]:
         """What the Lease says besides, for `tidegate fleet`."""

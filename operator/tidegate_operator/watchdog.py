@@ -15,11 +15,16 @@ class Watchdog:
         self._waiting_since: float | None = None
         self._newest = 0
 
-    def expect(self, version: int) -> None:
-        """The API server named this version of the Lease."""
+    def expect(self, version: int) -> bool:
+        """The API server named this version of the Lease; True when it is older than one that it named before.
+
+        Either two answers have overtaken each other, or etcd was wiped or restored.
+        """
+        older = version < self._newest
         self._newest = max(self._newest, version)
         if self._newest > self._echoed and self._waiting_since is None:
             self._waiting_since = self._clock()
+        return older
 
     def echo(self, version: int) -> None:
         """The watch delivered this version."""

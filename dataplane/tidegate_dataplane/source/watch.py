@@ -163,9 +163,14 @@ class ObjectWatch:
         }
         response = await self._api.watch(self._path, query)
         self._healthy()
+        heard = False
         async with response:
             async for line in _lines(response, self._silence):
                 self._handle(msgspec.json.decode(line, type=_Event))
+                heard = True
+        if not heard:
+            # Not even a bookmark: so is a watch from a resourceVersion that is still to come, after etcd was wiped.
+            self._version = ""
 
     def _handle(self, event: _Event) -> None:
         if event.type == "ERROR":
@@ -174,11 +179,17 @@ class ObjectWatch:
                 raise _Gone
             raise ApiRefused(status.code, status.message)
         if event.type == "BOOKMARK":
-            self._version = msgspec.json.decode(event.object, type=_Bookmark).metadata.resource_version
+            self._advance(msgspec.json.decode(event.object, type=_Bookmark).metadata.resource_version)
             return
         item = msgspec.json.decode(event.object, type=self._item_type)
-        self._version = item.metadata.resource_version
+        self._advance(item.metadata.resource_version)
         self._report(None if event.type == "DELETED" else item)
+
+    def _advance(self, version: str) -> None:
+        """A version that goes back is one of another etcd: whatever happened in between was never told."""
+        if version.isdecimal() and self._version.isdecimal() and int(version) < int(self._version):
+            raise _Gone
+        self._version = version
 
     def _report(self, item: ConfigMap | Secret | None) -> None:
         version = "(absent)" if item is None else item.metadata.resource_version

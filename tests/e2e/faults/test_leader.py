@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,18 @@ def leader_of(system: System) -> str:
         return ""
 
 
+def _warm(start: Callable[[], ChildProcess], log: Path) -> ChildProcess:
+    """Start an operator and wait until it has listed everything, as a standby has that was not started this second."""
+    before = _lists(log)
+    process = start()
+    wait_until(lambda: _lists(log) > before, what="the standby to list", deadline=60, process=process)
+    return process
+
+
+def _lists(log: Path) -> int:
+    return log.read_text(errors="replace").count('"listed ') if log.exists() else 0
+
+
 def check_statuses(system: System, changes: int) -> None:
     """Nothing was lost: every change is in force and says so for its newest generation."""
     published = system.published()
@@ -45,7 +58,8 @@ def check_statuses(system: System, changes: int) -> None:
 def test_a_dead_leader_is_followed_before_anybody_minds(
     system: System, start_another: Callable[[str], ChildProcess]
 ) -> None:
-    operators = {"the-operator": system.operator, "second": start_another("second")}
+    logs = {"the-operator": system.operator.log, "second": system.directory / "operator-second.log"}
+    operators = {"the-operator": system.operator, "second": _warm(lambda: start_another("second"), logs["second"])}
     pauses, gaps = [], []
     with Changes(system) as changes:
         changes.wait(3)
@@ -57,12 +71,13 @@ def test_a_dead_leader_is_followed_before_anybody_minds(
             pauses.append(time.monotonic() - killed)
             changes.wait_until_obeyed()
             gaps.append(changes.gap if changes.gap > before else before)
-            operators[dead] = system.start_operator() if dead == "the-operator" else start_another("second")
-            changes.wait(5)
-    usual = statistics.median(changes.obeyed.values())
+            again = system.start_operator if dead == "the-operator" else lambda: start_another("second")
+            operators[dead] = _warm(again, logs[dead])
+            changes.wait(2)
+    usual = statistics.quantiles(changes.obeyed.values(), n=10)[0]
     print(
         f"{KILLS} leaders killed under one change a second: another leads after {max(pauses):.1f} s, the longest"
-        f" wait of a change {changes.gap:.1f} s, the median {usual * 1000:.0f} ms, of {len(changes.applied)} changes"
+        f" wait of a change {changes.gap:.1f} s, the quickest tenth {usual * 1000:.0f} ms, of {len(changes.applied)} changes"
     )
     assert changes.failures == []
     assert changes.torn == []
@@ -75,7 +90,7 @@ def test_a_leader_that_is_stopped_hands_over_at_once(
     system: System, start_another: Callable[[str], ChildProcess]
 ) -> None:
     """An upgrade of the operator, a drained node: SIGTERM gives the Lease back."""
-    start_another("second").wait_for_log("listed", deadline=30)
+    _warm(lambda: start_another("second"), system.directory / "operator-second.log")
     with Changes(system) as changes:
         changes.wait(3)
         system.operator.stop()
