@@ -23,11 +23,13 @@ from tidegate_operator.difference.effect import Difference, Effect
 from tidegate_operator.difference.effects import effect_of
 from tidegate_operator.difference.reading import Content, Reader
 from tidegate_operator.difference.refused import unreadable
-from tidegate_operator.difference.sides import ClusterBench
+from tidegate_operator.difference.replay import Replayer, RequestLine
+from tidegate_operator.difference.sides import ClusterBench, Sides
 from tidegate_operator.manifest_files import manifest_files
 from tidegate_operator.manifests import MAX_FILE_BYTES
 from tidegate_operator.offline.validation import cluster_facts
 from tidegate_operator.revision import Repository, RevisionError
+from tidegate_operator.usage.lines import STDIN, Fault, read_lines
 from tidegate_operator.world import Facts
 
 COMMAND = "diff"
@@ -72,8 +74,9 @@ def diff(
         now = read_time(at)
         clusters = [_cluster(text) for text in cluster or ("",)]
         with _without_collection(), progress(COMMAND) as said:
-            sides = _read(old, new, said)
-            effects = [_effect(sides, facts, platform_namespace, now, source_ip or None, said) for facts in clusters]
+            contents = _read(old, new, said)
+            found = [_effect(contents, facts, platform_namespace, now, source_ip or None, said) for facts in clusters]
+            effects = _replayed(found, replay or [], said)
     except (RevisionError, CompileError, BuildError, ValueError) as error:
         refuse(COMMAND, str(error))
     except OSError as error:
@@ -94,27 +97,51 @@ def _written(difference: Difference, output: Output) -> str:
 
 
 def _effect(
-    sides: tuple[Content, Content],
+    contents: tuple[Content, Content],
     facts: ClusterFacts,
     platform_namespace: str,
     now: float,
     address: str | None,
     said: Progress,
-) -> Effect:
-    before, after = sides
+) -> tuple[Effect, Sides]:
+    before, after = contents
     where = f" for {facts.name}" if facts.name else ""
     said.stage(f"compiling{where}")
     bench = ClusterBench(before.world, after.world, platform_namespace)
-    compiled = bench.sides(Facts(platform_namespace=platform_namespace, cluster=facts))
+    sides = bench.sides(Facts(platform_namespace=platform_namespace, cluster=facts))
     said.stage(f"trying calls{where}")
-    return effect_of(
-        compiled,
+    effect = effect_of(
+        sides,
         cluster=_shown(facts),
         now=now,
         address=address,
         unreadable=unreadable(before.problems, after.problems),
         progress=said.step,
     )
+    return effect, sides
+
+
+def _replayed(found: list[tuple[Effect, Sides]], logs: list[Path], said: Progress) -> list[Effect]:
+    """The effects with what becomes of recorded requests; the logs are read once for all clusters."""
+    if not logs:
+        return [effect for effect, _ in found]
+    replayers = [Replayer(sides) for _, sides in found]
+    sizes = {path: path.stat().st_size for path in logs if path != STDIN}
+
+    def take(line: RequestLine) -> None:
+        for replayer in replayers:
+            replayer.take(line)
+
+    def fault(one: Fault) -> None:
+        for replayer in replayers:
+            replayer.fault(one)
+
+    said.stage("deciding recorded requests (bytes)")
+    read_lines(logs, take, fault, lambda path, position: said.step(position, sizes.get(path, 0)), RequestLine)
+    return [
+        msgspec.structs.replace(effect, replay=replayer.result())
+        for (effect, _), replayer in zip(found, replayers, strict=True)
+    ]
 
 
 def _read(old: str, new: str, said: Progress) -> tuple[Content, Content]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import BinaryIO, Final, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -67,25 +67,29 @@ class Fault(NamedTuple):
     message: str
 
 
-_decode = msgspec.json.Decoder(Line).decode
+TORN: Final = "is not complete"
+"""What is wrong with the last line of a process that was killed."""
+
+_L = TypeVar("_L", bound=Line)
 
 
 def read_lines(
     paths: Sequence[Path],
-    take: Callable[[Line], None],
+    take: Callable[[_L], None],
     faults: Callable[[Fault], None],
     progress: Progress | None = None,
+    kind: type[_L] = Line,  # type: ignore[assignment]  # a default of a type variable: PEP 696 comes with Python 3.13
 ) -> None:
-    """Every line of the files, in their order. `-` is standard input, what ends in .gz is decompressed.
+    """Every line of the files, in their order, as `kind`. `-` is standard input, what ends in .gz is decompressed.
 
     `take` may raise ValueError to say what is wrong with a line. Raises OSError when a file cannot be read.
     """
     for path in paths:
         if path == STDIN:
-            _Reading(path, sys.stdin.buffer, take, faults, None).read(sys.stdin.buffer)
+            _Reading(path, sys.stdin.buffer, take, faults, None, kind).read(sys.stdin.buffer)
             continue
         with path.open("rb") as raw, closing(_reader(path, raw)) as stream:
-            _Reading(path, raw, take, faults, progress).read(stream)
+            _Reading(path, raw, take, faults, progress, kind).read(stream)
 
 
 def with_rotated(paths: Sequence[Path], *, rotated: bool) -> list[Path]:
@@ -115,17 +119,19 @@ def _reader(path: Path, raw: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
 
 
-class _Reading:
+class _Reading(Generic[_L]):
     """One file. `raw` tells how far it was read, `number` is that of the line."""
 
     def __init__(
         self,
         path: Path,
         raw: BinaryIO,
-        take: Callable[[Line], None],
+        take: Callable[[_L], None],
         faults: Callable[[Fault], None],
         progress: Progress | None,
+        kind: type[_L],
     ) -> None:
+        self._decode = msgspec.json.Decoder(kind).decode
         self._path = path
         self._raw = raw
         self._take = take
@@ -154,7 +160,7 @@ class _Reading:
 
     def _line(self, text: bytes) -> None:
         try:
-            line = _decode(text)
+            line = self._decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if text.strip():
                 self._fault(_wrong(text))
@@ -176,4 +182,4 @@ class _Reading:
 def _wrong(text: bytes) -> str:
     if not text.startswith(b'{"v":'):
         return "is no line of an audit log"
-    return "is broken" if text.endswith(b"\n") else "is not complete"
+    return "is broken" if text.endswith(b"\n") else TORN
