@@ -25,6 +25,8 @@ MAX_ALIASED_NODES = 10_000
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DOCUMENT_START = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+# The YAML of Kubernetes' own reader is 1.1 (yaml.v2), which refuses every other.
+_OTHER_VERSION = re.compile(r"^%YAML(?!\s+1\.1\s*$)", re.MULTILINE)
 _CORE = "tag:yaml.org,2002:"
 _SCALAR_TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
@@ -71,12 +73,16 @@ def split_documents(text: str, first_line: int = 1) -> Iterator[tuple[str, int]]
     line = first_line
     for begin, end in pairwise(starts):
         part = text[begin:end]
-        if not _only_directives(part):
+        if not _only_directives(part) or _OTHER_VERSION.search(part):
             yield part, line
         line += part.count("\n")
 
 
 def _documents(part: str, first_line: int) -> Iterator[Document | YamlProblem]:
+    if other := _OTHER_VERSION.search(part):
+        at = Position(first_line + part[: other.start()].count("\n"), 1)
+        yield YamlProblem("a directive asks for another YAML than 1.1; remove it", at)
+        return
     builder = _Builder(first_line)
     try:
         for event in yaml.parse(part, Loader=_Loader):

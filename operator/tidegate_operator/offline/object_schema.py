@@ -21,6 +21,21 @@ _NAMES_TO_TEXT: Schema = {
     "propertyNames": {"pattern": QUALIFIED_NAME_PATTERN, "maxLength": _MAX_QUALIFIED},
     "additionalProperties": _TEXT,
 }
+_NAMED = {"type": "string", "minLength": 1}
+# Source: apimachinery, pkg/api/validation, validateOwnerReference.
+_OWNER = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "name", "uid"],
+    "additionalProperties": False,
+    "properties": {
+        "apiVersion": _NAMED,
+        "kind": _NAMED,
+        "name": _NAMED,
+        "uid": _NAMED,
+        "controller": {"type": "boolean"},
+        "blockOwnerDeletion": {"type": "boolean"},
+    },
+}
 METADATA_SCHEMA: Schema = {
     "type": "object",
     "required": ["name"],
@@ -42,7 +57,7 @@ METADATA_SCHEMA: Schema = {
         "deletionTimestamp": _TEXT,
         "deletionGracePeriodSeconds": {"type": "integer"},
         "selfLink": _TEXT,
-        "ownerReferences": {"type": "array", "items": {"type": "object"}},
+        "ownerReferences": {"type": "array", "items": _OWNER},
         "managedFields": {"type": "array", "items": {"type": "object"}},
     },
 }

@@ -135,8 +135,11 @@ class Rest:
         return Throughput(len(arguments), time.monotonic() - start)
 
     def request(self, method: str, path: str, body: JSON = None, *, content_type: str = "application/json") -> bytes:
-        """Send one request and return the body. A throttled one (429) is repeated for half a minute."""
-        payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        """Send one request and return the body. A throttled one (429) is repeated for half a minute.
+
+        Bytes are sent as they are.
+        """
+        payload = body if body is None or isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
         headers = self._headers if payload is None else {**self._headers, "Content-Type": content_type}
         give_up = time.monotonic() + _PATIENCE
         while True:
