@@ -76,8 +76,8 @@ def test_a_dead_leader_is_followed_before_anybody_minds(
             changes.wait(2)
     usual = statistics.quantiles(changes.obeyed.values(), n=10)[0]
     print(
-        f"{KILLS} leaders killed under one change a second: another leads after {max(pauses):.1f} s, the longest"
-        f" wait of a change {changes.gap:.1f} s, the quickest tenth {usual * 1000:.0f} ms, of {len(changes.applied)} changes"
+        f"{KILLS} leaders killed under one change a second: another leads after {max(pauses):.1f} s, the"
+        f" longest wait of a change {changes.gap:.1f} s, the quickest tenth {usual * 1000:.0f} ms; {len(changes.applied)} in all"
     )
     assert changes.failures == []
     assert changes.torn == []
