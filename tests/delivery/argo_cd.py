@@ -67,10 +67,6 @@ class ArgoCD:
             "--repo-server-plaintext",
             "--metrics-port",
             str(free_port()),
-            "--app-resync",
-            str(RESYNC_SECONDS),
-            "--app-resync-jitter",
-            "0",
             # What each object's health is stands in the Application then, for tests to read.
             "--persist-resource-health",
         )
@@ -234,6 +230,9 @@ class ArgoCD:
         environment = {
             "ARGOCD_BINARY_NAME": name,
             "ARGOCD_GPG_ENABLED": "false",
+            # The repository server remembers what a branch is for as long.
+            "ARGOCD_RECONCILIATION_TIMEOUT": f"{RESYNC_SECONDS}s",
+            "ARGOCD_RECONCILIATION_JITTER": "0s",
             "ARGOCD_TLS_DATA_PATH": str(scratch),
             "ARGOCD_SSH_DATA_PATH": str(scratch),
             "KUBECONFIG": str(self._hub.admin_kubeconfig),
