@@ -41,6 +41,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     limits: Limits  # set by `Listener` on a subclass of its own
     tls: ServerTls | None = None
+    draining = False  # set on that subclass too: each answer then ends its connection, so that callers go elsewhere
     refused: Callable[[Refusal], object]  # hears of what no application sees
     _peer: Peer | None = None
 
@@ -125,7 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
-        keep_alive = version == "1.1" and parser.should_keep_alive()
+        keep_alive = version == "1.1" and parser.should_keep_alive() and not self.draining
         if self.tls is not None:
             keep_alive = self._add_certificate(scope) and keep_alive
         before = self.cycle

@@ -70,6 +70,12 @@ class Listener:
             self._tls.on_change(self._secure_anew)
         self._ticker = loop.create_task(self._keep_ticking())
 
+    def drain(self) -> None:
+        """Go on accepting and serving, but end each connection with its next answer (`connection: close`, RFC 9112
+        section 9.6). A caller then opens another, which a load balancer sends elsewhere; one that is still idle when
+        this listener stops may lose a request that crosses its end."""
+        self._config.http_protocol_class.draining = True  # type: ignore[attr-defined]  # our subclass, made above
+
     async def stop(self, grace: float) -> None:
         """Accept no more, close idle connections, let what is being served end; cut it after `grace` seconds."""
         if not self._servers:

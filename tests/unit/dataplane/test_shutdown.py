@@ -42,6 +42,23 @@ async def test_while_draining_it_is_not_ready_but_still_serves() -> None:
         await stopping
 
 
+async def test_while_draining_an_answer_ends_its_connection_so_that_no_later_request_crosses_the_end() -> None:
+    async with running(bundle_of(shard()), drain_delay=2) as plane:
+        reader, writer = await connect(plane)
+        writer.write(request(chat(), key=KEY))
+        before = await read_answer(reader)
+        stopping = asyncio.create_task(plane.stop())
+        while (await admin(plane, "/-/ready")).status == 200:
+            await asyncio.sleep(0)
+        writer.write(request(chat(), key=KEY))
+        after = await read_answer(reader)
+        assert [answer.headers.get("connection") for answer in (before, after)] == [None, "close"]
+        assert after.status == 200
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await stopping
+
+
 async def test_idle_connections_do_not_hold_it_up() -> None:
     async with running(bundle_of(shard()), grace=30) as plane:
         reader, writer = await connect(plane)
