@@ -98,9 +98,10 @@ def written(kept: Kept) -> dict[str, bytes]:
 
 def renewed(kept: Kept | None, names: tuple[str, ...], now: datetime, lives: Lives) -> Kept:
     """What the Secret should hold now; the very same object when nothing is due. `names` are DNS names or addresses."""
-    if kept is None:
+    if kept is None or kept.authority.parsed.not_valid_after_utc <= now:
+        # Nobody trusts anything of it any more, so there is nothing to overlap with.
         authority = new_authority(now, lives)
-        token = secrets.token_hex(_LEAST_TOKEN // 2)
+        token = kept.token if kept is not None else secrets.token_hex(_LEAST_TOKEN // 2)
         return Kept(authority, new_serving(authority, names, now, lives), (authority.certificate,), token)
     kept = _with_authority(kept, now, lives)
     serving = kept.serving.parsed
@@ -158,10 +159,7 @@ def _with_authority(kept: Kept, now: datetime, lives: Lives) -> Kept:
         upcoming = new_authority(now, lives)
         return replace(kept, upcoming=upcoming, bundle=(*kept.bundle, upcoming.certificate))
     known_since = upcoming.parsed.not_valid_before_utc + lives.backdate
-    # An authority that has ended is no use to wait for.
-    if now - known_since < lives.overlap and kept.authority.parsed.not_valid_after_utc > now:
-        return kept
-    return replace(kept, authority=upcoming, upcoming=None)
+    return kept if now - known_since < lives.overlap else replace(kept, authority=upcoming, upcoming=None)
 
 
 def _due(certificate: x509.Certificate, now: datetime) -> bool:
