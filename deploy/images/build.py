@@ -2,8 +2,9 @@
 
     python deploy/images/build.py
 
-The archives (OCI) lie outside the checkout, in a folder that is named after what went into them, so the second call only
-prints. Needs root, and Debian's buildah, mmdebstrap and binutils.
+The archives (OCI, layers not compressed) lie outside the checkout, in a folder that is named after what went into them,
+so the second call only prints; what only the locks change is kept apart, so a changed source costs seconds. Needs root,
+and Debian's buildah, mmdebstrap and binutils.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from rootfs import ROOT, SITE, USER, LayoutFailed, build_wheel, lay_out
+from rootfs import ROOT, SITE, USER, LayoutFailed, build_wheel, check, lay_out_base, lay_out_tidegate
 
 IMAGES = ("dataplane", "operator")
 NAME = "localhost/tidegate-{image}:{tag}"
@@ -33,14 +35,14 @@ DATA_PLANE_LIMIT = 120_000_000
 _ENTRY = {"dataplane": ("/usr/local/bin/tidegate-dataplane",), "operator": ("/usr/local/bin/tidegate",)}
 _COMMAND = {"dataplane": (), "operator": ("operator",)}
 _SOURCES = ("crds/tidegate_crds", "operator/tidegate_operator", "dataplane/tidegate_dataplane", "deploy/images")
-_FILES = ("pyproject.toml", "README.md", "requirements/dataplane.lock", "requirements/operator.lock")
+_FILES = ("pyproject.toml", "README.md", *(f"requirements/{name}.lock" for name in ("build", *IMAGES)))
 _COMPILERS = ("cc", "gcc", "g++", "clang", "ld", "as", "go", "rustc", "cargo", "make")
 _MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What one image holds. Sizes in bytes; `compressed` is that of the archive's layers."""
+    """What one image holds. Sizes in bytes; `compressed` is what a registry would transfer."""
 
     image: str
     compressed: int
@@ -107,28 +109,54 @@ def _build_all(target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
         partial = Path(folder)
         wheel = build_wheel(partial)
+        done = partial / "done"
+        done.mkdir()
         contents = []
         for image in IMAGES:
             began = time.monotonic()
-            _say(f"laying out the image of the {image}")
-            root = partial / f"{image}.root"
-            lay_out(image, root, wheel=wheel)
-            _commit(image, root, partial / f"{image}.tar", scratch=partial)
-            contents.append(_contents(image, root, partial / f"{image}.tar"))
+            _say(f"building the image of the {image}")
+            base, own = _base(image), partial / f"{image}.own"
+            lay_out_tidegate(image, own, wheel)
+            whole = partial / f"{image}.root"
+            _run("cp", "-a", "--reflink=auto", str(base), str(whole))
+            _run("cp", "-a", f"{own}/.", str(whole))
+            check(image, whole)
+            _pack(image, (base, own), done / f"{image}.tar", scratch=partial)
+            contents.append(_contents(image, whole, done / f"{image}.tar"))
             _say(f"  {time.monotonic() - began:.0f} s")
-        done = partial / "done"
-        done.mkdir()
         (done / "contents.json").write_text(json.dumps([asdict(each) for each in contents], indent=2))
-        for image in IMAGES:
-            (partial / f"{image}.tar").rename(done / f"{image}.tar")
         done.rename(target)
 
 
-def _commit(image: str, root: Path, into: Path, *, scratch: Path) -> None:
-    """One layer from the folder `root`, as an OCI archive."""
+def _base(image: str) -> Path:
+    """The folder with Debian's Python and the pinned distributions, laid out first when it is not there."""
+    digest = hashlib.sha256((ROOT / "requirements" / f"{image}.lock").read_bytes())
+    digest.update((ROOT / "deploy/images/rootfs.py").read_bytes())
+    target = cache_root() / f"base-{image}-{digest.hexdigest()[:12]}"
+    if not target.exists():
+        _say("  Debian's Python and the pinned distributions, once")
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=target.parent) as folder:
+            lay_out_base(image, Path(folder) / "root")
+            (Path(folder) / "root").rename(target)
+    return target
+
+
+def _pack(image: str, layers: tuple[Path, ...], into: Path, *, scratch: Path) -> None:
+    """An OCI archive with a layer for each folder."""
     name = NAME.format(image=image, tag="e2e")
-    container = _buildah(scratch, "from", "scratch")
-    _buildah(scratch, "copy", "--quiet", container, str(root), "/")
+    below = "scratch"
+    for number, layer in enumerate(layers):
+        container = _buildah(scratch, "from", below)
+        _buildah(scratch, "copy", "--quiet", container, str(layer), "/")
+        below = f"localhost/{image}-layer:{number}" if layer != layers[-1] else name
+        if below == name:
+            _buildah(scratch, "config", *_settings(image), container)
+        _buildah(scratch, "commit", "--quiet", "--format", "oci", "--disable-compression", container, below)
+        _buildah(scratch, "rm", container)
+    _buildah(scratch, "push", "--quiet", "--disable-compression", name, f"oci-archive:{into}:{name}")
+
+
+def _settings(image: str) -> list[str]:
     settings = [
         *("--user", f"{USER}:{USER}", "--workingdir", "/", "--stop-signal", "SIGTERM"),
         *("--entrypoint", json.dumps(list(_ENTRY[image]))),
@@ -138,19 +166,19 @@ def _commit(image: str, root: Path, into: Path, *, scratch: Path) -> None:
         *("--label", "org.opencontainers.image.licenses=Apache-2.0"),
         *("--label", f"org.opencontainers.image.version={_version()}"),
     ]
-    if image == "dataplane":
-        settings += ["--port", "8080/tcp", "--port", "9090/tcp"]
-    _buildah(scratch, "config", *settings, container)
-    _buildah(scratch, "commit", "--quiet", "--format", "oci", container, name)
-    _buildah(scratch, "push", "--quiet", name, f"oci-archive:{into}:{name}")
-    _buildah(scratch, "rm", container)
+    ports = ["--port", "8080/tcp", "--port", "9090/tcp"] if image == "dataplane" else []
+    return settings + ports
 
 
 def _buildah(scratch: Path, *arguments: str) -> str:
     storage = ["--storage-driver", "vfs", "--root", str(scratch / "storage"), "--runroot", str(scratch / "run")]
-    ended = subprocess.run(["buildah", *storage, *arguments], capture_output=True, text=True, check=False)
+    return _run("buildah", *storage, *arguments)
+
+
+def _run(*command: str) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
     if ended.returncode != 0:
-        raise LayoutFailed(f"buildah {arguments[0]} failed:\n{ended.stderr.strip()}")
+        raise LayoutFailed(f"{' '.join(command[:6])} ... failed:\n{ended.stderr.strip()}")
     return ended.stdout.strip()
 
 
@@ -166,7 +194,7 @@ def _contents(image: str, root: Path, packed: Path) -> Contents:
     sizes["Python and its libraries"] = _size(root) - _size(site)
     return Contents(
         image=image,
-        compressed=packed.stat().st_size,
+        compressed=_compressed(packed),
         uncompressed=_size(root),
         files=len(files),
         distributions=len(list(site.glob("*.dist-info"))),
@@ -174,6 +202,15 @@ def _contents(image: str, root: Path, packed: Path) -> Contents:
         compilers=sum(1 for path in files if path.parent.name in ("bin", "sbin") and path.name in _COMPILERS),
         largest=sorted(sizes.items(), key=lambda item: -item[1])[:6],
     )
+
+
+def _compressed(path: Path) -> int:
+    """Bytes of that file as gzip of level 6 makes it, which is what registries transfer."""
+    squeeze, total = zlib.compressobj(6), 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total += len(squeeze.compress(block))
+    return total + len(squeeze.flush())
 
 
 def _size(path: Path) -> int:
@@ -186,7 +223,7 @@ def table(folder: Path) -> tuple[str, bool]:
     """What to print of the images of that folder, and whether the bound holds."""
     contents = [Contents(**each) for each in json.loads((folder / "contents.json").read_text())]
     lines = [
-        f"{'image':<12}{'files, MB':>11}{'archive, MB':>13}{'files':>8}{'python':>8}{'setuid':>8}{'compilers':>11}"
+        f"{'image':<12}{'files, MB':>11}{'gzipped, MB':>13}{'files':>8}{'python':>8}{'setuid':>8}{'compilers':>11}"
     ]
     for each in contents:
         sizes = f"{each.uncompressed / _MEGABYTE:>11.1f}{each.compressed / _MEGABYTE:>13.1f}"

@@ -1,16 +1,17 @@
 """Lays out the root file system of an image: Debian's Python, the pinned distributions, Tidegate; nothing else.
 
-    python3.11 deploy/images/rootfs.py {dataplane,operator} FOLDER [--wheel FILE] [--bytecode {with,without}]
+    python3.11 deploy/images/rootfs.py {dataplane,operator} {base,tidegate} FOLDER [--bytecode {with,without}]
 
 The Dockerfile and the build without an engine (build.py) both run this, so both images hold the same files. Needs a
-Debian with mmdebstrap and binutils, root (or a user namespace), and a Python 3.11 with pip. There is no shell, no package
-manager, no compiler and no setuid file in the result; what Python does not need of Debian is not in it either.
+Debian with mmdebstrap and binutils, root (or a user namespace), and a Python 3.11 with pip. There is no shell, no
+package manager, no compiler and no setuid file in the result; what Python does not need of Debian is not in it either.
 """
 
 from __future__ import annotations
 
 import argparse
 import compileall
+import os
 import py_compile
 import re
 import shutil
@@ -32,19 +33,47 @@ _LIBRARIES = ("lib", "usr/lib")
 
 # The programs of each image and the folders of the wheel that it does not need.
 _PROGRAM = {"dataplane": "tidegate-dataplane", "operator": "tidegate"}
+_PACKAGE = {"dataplane": "tidegate_dataplane", "operator": "tidegate_operator"}
 _LEFT_OUT = {"dataplane": ("tidegate_operator", "tidegate_crds"), "operator": ()}
+_OPERATORS_OWN = ("kopf", "kubernetes", "pydantic", "typer", "tidegate_operator")
 
 # Of the standard library: what has a window, a terminal, a database, a test or a manual.
 _STANDARD_LIBRARY_LEFT_OUT = (
-    "curses dbm ensurepip idlelib lib2to3 pydoc_data sqlite3 test tkinter turtledemo venv"
-    " pydoc.py turtle.py lib-dynload/_curses*.so lib-dynload/_dbm*.so lib-dynload/nis*.so lib-dynload/_sqlite3*.so"
-    " lib-dynload/readline*.so lib-dynload/_tkinter*.so lib-dynload/_test*.so lib-dynload/_xxtest*.so"
-    " lib-dynload/xx*.so lib-dynload/_ctypes_test*.so"
-).split()
+    "curses",
+    "dbm",
+    "ensurepip",
+    "idlelib",
+    "lib2to3",
+    "pydoc_data",
+    "sqlite3",
+    "test",
+    "tkinter",
+    "turtledemo",
+    "venv",
+    "turtle.py",
+    "lib-dynload/_curses*.so",
+    "lib-dynload/_dbm*.so",
+    "lib-dynload/nis*.so",
+    "lib-dynload/_sqlite3*.so",
+    "lib-dynload/readline*.so",
+    "lib-dynload/_tkinter*.so",
+    "lib-dynload/_test*.so",
+    "lib-dynload/_xxtest*.so",
+    "lib-dynload/xx*.so",
+    "lib-dynload/_ctypes_test*.so",
+)
 _DISTRIBUTIONS_LEFT_OUT = ("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h", "py.typed", "tests", "test", "__pycache__")
 
 # glibc opens these by name when it resolves a host or ends a thread, so nothing is linked to them.
 _OPENED_BY_NAME = {"libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"}
+
+_IMPORT_ALL = """
+import importlib, pkgutil, sys
+top = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(top.__path__, top.__name__ + "."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
 
 _PASSWD = f"root:x:0:0:root:/:/none\ntidegate:x:{USER}:{USER}:tidegate:/:/none\n"
 _GROUP = f"root:x:0:\ntidegate:x:{USER}:\n"
@@ -54,11 +83,11 @@ class LayoutFailed(RuntimeError):
     """An image cannot be laid out; the message says what to do."""
 
 
-def lay_out(image: str, into: Path, *, wheel: Path | None = None, bytecode: bool = True) -> None:
-    """Make the root file system of `image` in the new folder `into`. Raises LayoutFailed.
+def lay_out_base(image: str, into: Path, *, bytecode: bool = True) -> None:
+    """Make the part of the root file system that changes with the locks only, in the new folder `into`.
 
-    `wheel` is Tidegate's own, built first when not given. With `bytecode`, modules are compiled beforehand: the file
-    system is read-only when they are first imported.
+    With `bytecode`, modules are compiled beforehand: the file system is read-only when they are first imported. Raises
+    LayoutFailed.
     """
     _check_builder()
     with tempfile.TemporaryDirectory(prefix="tidegate-image-") as scratch:
@@ -67,14 +96,45 @@ def lay_out(image: str, into: Path, *, wheel: Path | None = None, bytecode: bool
         into.mkdir(parents=True)
         _keep(debian, into)
         _trust(debian, into)
-    _install(image, into, wheel)
+    lock = ROOT / "requirements" / f"{image}.lock"
+    _install(into, "--require-hashes", "-r", lock)
+    if image == "dataplane":
+        _silence_command_line(into / SITE)
     _prune(into)
     _strip(into)
     _drop_unused_libraries(into)
-    _finish(image, into)
+    _write_accounts(into)
     if bytecode:
-        _compile(into)
-    _check(image, into)
+        _compile(into, "usr/lib/python3.11", SITE)
+
+
+def lay_out_tidegate(image: str, into: Path, wheel: Path, *, bytecode: bool = True) -> None:
+    """Make the rest, Tidegate itself, in the new folder `into`. Raises LayoutFailed."""
+    into.mkdir(parents=True)
+    _install(into, wheel)
+    for folder in _LEFT_OUT[image]:
+        shutil.rmtree(into / SITE / folder)
+    _write_program(image, into)
+    if bytecode:
+        _compile(into, SITE)
+
+
+def check(image: str, root: Path) -> None:
+    """Prove of a whole root file system that it holds what it must and no more, and as root that it starts."""
+    special = [path for path in root.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o6000]
+    programs = [path for path in root.rglob("bin/*") if not path.is_dir()]
+    unexpected = [path for path in programs if not re.search(r"/(python3(\.11)?|tidegate(-dataplane)?)$", str(path))]
+    if special or unexpected:
+        raise LayoutFailed(f"this does not belong into the image: {[str(path) for path in special + unexpected]}")
+    forbidden = _OPERATORS_OWN if image == "dataplane" else ()
+    present = [name for name in forbidden if (root / SITE / name).exists()]
+    if present:
+        raise LayoutFailed(f"the data plane's image holds {present}, which only the operator needs")
+    if os.geteuid() == 0:
+        _run(
+            ["chroot", f"--userspec={USER}:{USER}", root, "/usr/bin/python3", "-s", "-c", _IMPORT_ALL, _PACKAGE[image]]
+        )
+        _run(["chroot", f"--userspec={USER}:{USER}", root, f"/usr/local/bin/{_PROGRAM[image]}", "--help"])
 
 
 def build_wheel(into: Path) -> Path:
@@ -122,19 +182,11 @@ def _trust(debian: Path, into: Path) -> None:
     target.write_text("".join(path.read_text() for path in certificates))
 
 
-def _install(image: str, into: Path, wheel: Path | None) -> None:
-    target = into / SITE
-    lock = ROOT / "requirements" / f"{image}.lock"
-    install = [*_pip("install"), "--target", target, "--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
-    _run([*install, "--require-hashes", "-r", lock])
-    with tempfile.TemporaryDirectory(prefix="tidegate-wheel-") as scratch:
-        _run([*install, "--upgrade", wheel or build_wheel(Path(scratch))])
-    shutil.rmtree(target / "bin", ignore_errors=True)
-    if image == "dataplane":
-        _silence_command_line(target)
-    for folder in _LEFT_OUT[image]:
-        shutil.rmtree(target / folder)
-    _forget_records(target)
+def _install(into: Path, *what: str | Path) -> None:
+    command = [*_pip("install"), "--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
+    _run([*command, "--target", into / SITE, *what])
+    shutil.rmtree(into / SITE / "bin", ignore_errors=True)
+    _forget_records(into / SITE)
 
 
 def _silence_command_line(site: Path) -> None:
@@ -178,7 +230,7 @@ def _strip(into: Path) -> None:
 
 def _drop_unused_libraries(into: Path) -> None:
     """Keep the shared libraries that Python and its extension modules are linked to, directly or not."""
-    folders = [folder for folder in (*into.glob("lib/*-linux-gnu"), *into.glob("usr/lib/*-linux-gnu"))]
+    folders = [*into.glob("lib/*-linux-gnu"), *into.glob("usr/lib/*-linux-gnu")]
     by_name = {path.name: path for folder in folders for path in folder.rglob("*.so*")}
     roots = [into / "usr/bin/python3.11", *(into / "usr/lib/python3.11").rglob("*.so"), *(into / SITE).rglob("*.so*")]
     used: set[str] = set()
@@ -201,48 +253,44 @@ def _drop_unused_libraries(into: Path) -> None:
 
 
 def _needed(path: Path) -> list[str]:
-    ended = subprocess.run(["readelf", "-d", str(path)], capture_output=True, text=True, check=True)
+    ended = subprocess.run(  # noqa: S603 - our own words
+        ["readelf", "-d", str(path)],  # noqa: S607 - wherever binutils lie
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return re.findall(r"\(NEEDED\).*\[(.+)\]", ended.stdout)
 
 
-def _finish(image: str, into: Path) -> None:
+def _write_accounts(into: Path) -> None:
     (into / "etc/passwd").write_text(_PASSWD)
     (into / "etc/group").write_text(_GROUP)
     (into / "etc/nsswitch.conf").write_text("hosts: files dns\n")
     (into / "usr/bin/python3").symlink_to("python3.11")
-    program = into / "usr/local/bin" / _PROGRAM[image]
-    program.parent.mkdir(parents=True)
-    module = "tidegate_dataplane.main" if image == "dataplane" else "tidegate_operator.cli"
-    program.write_text(f"#!/usr/bin/python3.11 -s\nimport sys\nfrom {module} import main\n\nsys.exit(main())\n")
-    program.chmod(0o755)
     (into / "tmp").mkdir()
     (into / "tmp").chmod(0o1777)
     for name in ("dev", "proc", "sys", "run"):
         (into / name).mkdir(exist_ok=True)
 
 
-def _compile(into: Path) -> None:
+def _write_program(image: str, into: Path) -> None:
+    program = into / "usr/local/bin" / _PROGRAM[image]
+    program.parent.mkdir(parents=True)
+    module = "tidegate_dataplane.main" if image == "dataplane" else "tidegate_operator.cli"
+    program.write_text(f"#!/usr/bin/python3.11 -s\nimport sys\nfrom {module} import main\n\nsys.exit(main())\n")
+    program.chmod(0o755)
+
+
+def _compile(into: Path, *folders: str | Path) -> None:
     """Bytecode that is never compared with its source: both come from here, and a copied file has another time."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    for folder in ("usr/lib/python3.11", SITE):
+    for folder in folders:
         done = compileall.compile_dir(
             into / folder, quiet=2, stripdir=str(into), prependdir="/", invalidation_mode=mode, workers=1
         )
         if not done:
             # A template of a distribution need not be valid Python; that Tidegate starts is proved by running it.
             print(f"some files of {folder} do not compile", file=sys.stderr)
-
-
-def _check(image: str, into: Path) -> None:
-    special = [path for path in into.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o6000]
-    programs = [path for path in into.rglob("bin/*") if not path.is_dir()]
-    unexpected = [path for path in programs if not re.search(r"/(python3(\.11)?|tidegate(-dataplane)?)$", str(path))]
-    if special or unexpected:
-        raise LayoutFailed(f"this does not belong into the image: {[str(path) for path in special + unexpected]}")
-    forbidden = ("kopf", "kubernetes", "pydantic", "typer", "tidegate_operator") if image == "dataplane" else ()
-    present = [name for name in forbidden if (into / SITE / name).exists()]
-    if present:
-        raise LayoutFailed(f"the data plane's image holds {present}, which only the operator needs")
 
 
 def _pip(command: str) -> list[str]:
@@ -252,22 +300,27 @@ def _pip(command: str) -> list[str]:
 
 def _run(command: Iterable[str | Path], *, cwd: Path | None = None) -> None:
     words = [str(word) for word in command]
-    ended = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    ended = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
     if ended.returncode != 0:
         shown = " ".join(words[:8])
         raise LayoutFailed(f"{shown} ... failed:\n{(ended.stderr or ended.stdout).strip()[-2000:]}")
 
 
 def main() -> int:
-    """Lay out one image; returns the exit code."""
+    """Lay out one image, whole; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("image", choices=tuple(_PROGRAM))
+    parser.add_argument("part", choices=("base", "tidegate"))
     parser.add_argument("folder", type=Path, help="a new folder")
-    parser.add_argument("--wheel", type=Path, help="Tidegate's wheel (default: build it)")
     parser.add_argument("--bytecode", choices=("with", "without"), default="with", help="(%(default)s)")
     options = parser.parse_args()
+    bytecode = options.bytecode == "with"
     try:
-        lay_out(options.image, options.folder, wheel=options.wheel, bytecode=options.bytecode == "with")
+        if options.part == "base":
+            lay_out_base(options.image, options.folder, bytecode=bytecode)
+        else:
+            with tempfile.TemporaryDirectory(prefix="tidegate-wheel-") as scratch:
+                lay_out_tidegate(options.image, options.folder, build_wheel(Path(scratch)), bytecode=bytecode)
     except LayoutFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Certificates of the genuine cluster: one authority signs the API server, and what the API server shows to the kubelet."""
+"""Certificates of the genuine cluster: one authority for the API server and for what it shows to the kubelet."""
 
 from __future__ import annotations
 

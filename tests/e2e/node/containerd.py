@@ -120,9 +120,9 @@ class Containerd:
 
 def write_static_image(archive: Path, program: Path, name: str) -> None:
     """Write a docker archive of one layer with one program, which is its entry point."""
-    import hashlib  # noqa: PLC0415
-    import io  # noqa: PLC0415
-    import json  # noqa: PLC0415
+    import hashlib
+    import io
+    import json
 
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:

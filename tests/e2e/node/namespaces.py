@@ -1,0 +1,130 @@
+"""Runs something in namespaces of its own: mounts, network, processes. Its end is the end of all that it started.
+
+The kernel takes down what lives in a namespace when its first process ends, however that happens: no mount, interface,
+route, packet filter rule or process outlives it, and a pod has no interface that leads out. What the kernel does not
+divide (cgroups, a few settings) is put back by name afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from e2e.node.footprint import container_cgroups, read_sysctls, remove_cgroups, take, write_sysctls
+from e2e.node.inside import ROOT_VARIABLE
+
+_GRACE = 45.0
+"""Seconds to end in order after Ctrl-C."""
+
+_FOREIGN = ("kubelet", "containerd", "dockerd", "k3s", "kube-proxy")
+_PROGRAMS = ("unshare", "nft", "runc", "ip")
+_PLUGIN = Path("/usr/lib/cni/bridge")
+
+
+class Refused(RuntimeError):
+    """The machine is not one to do this on; the message says why. Nothing was changed."""
+
+
+def check_machine() -> None:
+    """Raise Refused unless this may run here."""
+    if os.geteuid() != 0:
+        raise Refused("a node needs root: try sudo make e2e")
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = [name for name in _PROGRAMS if shutil.which(name, path=path) is None]
+    if missing or not _PLUGIN.exists():
+        raise Refused(
+            f"{', '.join(missing) or _PLUGIN} not found. On Debian: apt-get install runc containernetworking-plugins"
+            " nftables iptables conntrack iproute2"
+        )
+    running = sorted({name for name in _names_of_processes() if name in _FOREIGN})
+    if running:
+        raise Refused(f"{', '.join(running)} runs on this machine: this is a node already, and stays as it is")
+    if any(_busy(folder) for folder in container_cgroups()):
+        raise Refused("containers of somebody else run on this machine (cgroup k8s.io)")
+
+
+def run_apart(command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+    """Run `command` in new namespaces, and then undo and check; returns its exit code, or 1 when something was left.
+
+    A folder for the node is made and named to it in TIDEGATE_NODE_ROOT. Ctrl-C ends it in order, a second one at once.
+    Raises Refused.
+    """
+    check_machine()
+    remove_cgroups()  # what a run left whose supervisor was killed: nobody is in them
+    root = Path(tempfile.mkdtemp(prefix="tdg-"))
+    settings = read_sysctls()
+    before = take(root)
+    code = 1
+    try:
+        code = _supervise(command, {**os.environ, **(environment or {}), ROOT_VARIABLE: str(root)})
+    finally:
+        remove_cgroups()
+        write_sysctls(settings)
+        shutil.rmtree(root, ignore_errors=True)
+        left = take(root).added_to(before)
+        for line in left:
+            print(f"left behind: {line}", file=sys.stderr)
+    if not left:
+        print("nothing is left: no process, mount, interface, packet filter table, cgroup, folder or setting")
+    return code or int(bool(left))
+
+
+def _supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    apart = ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc", "--"]
+    inside = [sys.executable, "-m", "e2e.node.inside", *command]
+    process = subprocess.Popen([*apart, *inside], env=dict(environment), start_new_session=True)
+    asked = False
+    try:
+        while True:
+            try:
+                return process.wait(_GRACE if asked else None)
+            except KeyboardInterrupt:
+                if asked:
+                    return 130
+                asked = True
+                for child in _children(process.pid):
+                    os.kill(child, signal.SIGINT)
+            except subprocess.TimeoutExpired:
+                return 130
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        _wait_gone(process.pid)
+
+
+def _wait_gone(session: int) -> None:
+    """`unshare` may end a moment before the kernel has killed the last process of the namespace."""
+    import time
+
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(_busy(folder) for folder in container_cgroups()):
+        time.sleep(0.1)
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(each) for each in text.split()]
+
+
+def _busy(folder: Path) -> bool:
+    try:
+        return bool((folder / "cgroup.procs").read_text().strip())
+    except OSError:
+        return False
+
+
+def _names_of_processes() -> list[str]:
+    names = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            names.append(path.read_text().strip())
+        except OSError:
+            continue
+    return names
