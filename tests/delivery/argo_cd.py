@@ -17,7 +17,7 @@ import yaml
 
 from cluster.build_tools import ARGOCD
 from cluster.harness.apiserver import ApiServer
-from cluster.harness.binaries import MODULES_DIR, find_argocd
+from cluster.harness.binaries import MODULES_DIR, find_argocd, find_helm
 from cluster.harness.processes import ChildProcess, DeadlineExceeded, free_port, stop_all, wait_until
 from cluster.harness.rest import ApiError
 from delivery.health_files import SETTINGS
@@ -227,6 +227,9 @@ class ArgoCD:
         wrapper = programs / "git-verify-wrapper.sh"
         wrapper.write_text("#!/bin/sh\nexit 0\n")
         wrapper.chmod(0o755)
+        helm = programs / "helm"
+        if not helm.is_symlink():
+            helm.symlink_to(find_helm())
         environment = {
             "ARGOCD_BINARY_NAME": name,
             "ARGOCD_GPG_ENABLED": "false",

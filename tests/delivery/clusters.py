@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 
 from cluster.harness.apiserver import ApiServer
+from cluster.harness.install import SYSTEM_NAMESPACE
 from cluster.harness.system import System
 from delivery.argo_cd import ArgoCD
 from delivery.health_files import ROOT
 from delivery.repository import Repository
 
 EXAMPLE = ROOT / "examples" / "argocd"
-INSTALL, POLICIES = "install", "ai-policies"
+INSTALL, POLICIES = "tidegate", "ai-policies"
+_FACTS = ("--cluster-name=", "--cloud=", "--region=", "--jurisdiction=", "--cluster-label=")
 _GIT = "https://git.example.com/platform/ai-gateway.git"
 
 
@@ -48,6 +50,10 @@ class Delivery:
         for cluster in self.clusters:
             self.argo.wait_synced(f"{POLICIES}-{cluster.name}", commit, health=health, deadline=deadline)
 
+    def applications(self) -> list[dict[str, Any]]:
+        """All of them: the installations, and the policies."""
+        return self.argo.applications()
+
     def policies(self) -> list[dict[str, Any]]:
         """The Applications with the policies, in the order of the clusters."""
         return [self.argo.application(f"{POLICIES}-{cluster.name}") for cluster in self.clusters]
@@ -55,7 +61,7 @@ class Delivery:
 
 @contextmanager
 def delivery(directory: Path) -> Iterator[Delivery]:
-    """Start it all: Argo CD installs CRDs, roles and the example's policies, then operators and data planes come."""
+    """Start it all: Argo CD installs the chart and the example's policies, then operators and data planes come."""
     with ExitStack() as stack:
         repository = Repository(directory)
         secrets = _documents(EXAMPLE / "clusters.yaml")
@@ -65,62 +71,31 @@ def delivery(directory: Path) -> Iterator[Delivery]:
         argo.start()
         for secret, server in zip(secrets, servers, strict=True):
             argo.register(secret["stringData"]["name"], server, secret["metadata"]["labels"])
-        _commit_installation(repository)
+        repository.copy(ROOT / "charts" / "tidegate", "charts/tidegate")
+        repository.copy(EXAMPLE / "policies", "policies")
         commit = repository.push("Install Tidegate, and declare policies")
-        argo.apply(_application_set(repository, INSTALL))
         for document in _documents(EXAMPLE / "applicationset.yaml"):
             argo.apply(_with_address(document, repository))
         for secret in secrets:
-            argo.wait_synced(f"{INSTALL}-{secret['stringData']['name']}", commit)
+            # Nothing runs the pods of its Deployments: operator and data planes are processes of the test.
+            argo.wait_synced(f"{INSTALL}-{secret['stringData']['name']}", commit, health="Progressing")
         clusters = []
         for secret, server in zip(secrets, servers, strict=True):
             name = secret["stringData"]["name"]
             folder = directory / name
             folder.mkdir()
-            facts = facts_of(argo.application(f"tidegate-{name}"))
-            system = stack.enter_context(System(server, folder, operator_more=facts))
+            system = stack.enter_context(System(server, folder, operator_more=facts_of(server)))
             clusters.append(Cluster(name, secret["metadata"]["labels"], server, system))
         made = Delivery(argo, repository, tuple(clusters))
         made.wait_synced(commit)
         yield made
 
 
-def facts_of(application: Mapping[str, Any]) -> list[str]:
-    """The flags of the operator for the values that the ApplicationSet made of the cluster's labels."""
-    values = application["spec"]["source"]["helm"]["valuesObject"]
-    cluster = values["cluster"]
-    flags = ["--cluster-name", cluster["name"]]
-    for fact in ("cloud", "region", "jurisdiction"):
-        flags += [f"--{fact}", cluster[fact]]
-    for name, value in cluster["labels"].items():
-        flags += ["--cluster-label", f"{name}={value}"]
-    return flags
-
-
-def _commit_installation(repository: Repository) -> None:
-    """CRDs in wave -20 and roles in wave -10, as the chart has them; the policies of the example."""
-    for source, wave in ((ROOT / "crds", -20), (ROOT / "charts" / "tidegate" / "rbac", -10)):
-        for path in sorted(source.glob("*.yaml")):
-            documents = _documents(path)
-            for document in documents:
-                annotations = document["metadata"].setdefault("annotations", {})
-                annotations["argocd.argoproj.io/sync-wave"] = str(wave)
-            repository.write(f"{INSTALL}/{source.name}-{path.name}", documents)
-    repository.copy(EXAMPLE / "policies", "policies")
-
-
-def _application_set(repository: Repository, path: str) -> dict[str, Any]:
-    """As the example's for policies, for another folder."""
-    document = next(
-        each for each in _documents(EXAMPLE / "applicationset.yaml") if each["metadata"]["name"] == POLICIES
-    )
-    document["metadata"]["name"] = path
-    template = document["spec"]["template"]
-    template["metadata"]["name"] = f"{path}-{{{{.name}}}}"
-    template["spec"]["source"]["path"] = path
-    template["spec"]["destination"]["namespace"] = "tidegate-system"
-    template["spec"]["syncPolicy"]["syncOptions"].append("CreateNamespace=true")
-    return _with_address(document, repository)
+def facts_of(server: ApiServer) -> list[str]:
+    """What the operator is told of its cluster, as the Deployment has it that Argo CD made of the cluster's labels."""
+    path = f"/apis/apps/v1/namespaces/{SYSTEM_NAMESPACE}/deployments/tidegate-operator"
+    container = server.admin.get(path)["spec"]["template"]["spec"]["containers"][0]
+    return [str(flag) for flag in container["args"] if str(flag).startswith(_FACTS)]
 
 
 def _with_address(document: dict[str, Any], repository: Repository) -> dict[str, Any]:

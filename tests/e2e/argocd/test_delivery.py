@@ -10,7 +10,7 @@ import pytest
 from bench.figures import Goal, median, table
 from bench.worlds import chat_body
 from cluster.harness.objects import Manifest, custom
-from delivery.clusters import Delivery
+from delivery.clusters import Delivery, facts_of
 from delivery.quiet import unrest
 from delivery.timing import Question, push_and_measure
 
@@ -21,17 +21,19 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 def test_labels_become_facts_and_placement_follows(delivered: Delivery) -> None:
-    """The same files everywhere; the answer comes from the backend of the cluster's own jurisdiction."""
+    """From the labels of the cluster's Secret, by the chart, to the operator's flags, and to what is placed where.
+
+    The same files go everywhere; the answer comes from the backend of the cluster's own jurisdiction.
+    """
     for cluster in delivered.clusters:
-        values = delivered.argo.application(f"tidegate-{cluster.name}")["spec"]["source"]["helm"]["valuesObject"]
-        assert values["gateway"]["name"] == cluster.labels["tidegate.dev/gateway"]
-        assert values["cluster"] == {
-            "name": cluster.name,
-            "cloud": cluster.labels["tidegate.dev/cloud"],
-            "region": cluster.labels["tidegate.dev/region"],
-            "jurisdiction": cluster.jurisdiction,
-            "labels": {"environment": cluster.labels["environment"]},
-        }
+        labels = cluster.labels
+        assert facts_of(cluster.server) == [
+            f"--cluster-name={cluster.name}",
+            f"--cloud={labels['tidegate.dev/cloud']}",
+            f"--region={labels['tidegate.dev/region']}",
+            f"--jurisdiction={cluster.jurisdiction}",
+            f"--cluster-label=environment={labels['environment']}",
+        ]
         cluster.system.wait_for_text(f"Answered in the {cluster.jurisdiction}.", key=KEY)
         elsewhere = "us" if cluster.jurisdiction == "EU" else "eu"
         status = cluster.system.get(custom("AIRoute", NAMESPACE, f"chat-{elsewhere}", {}))["status"]
@@ -78,7 +80,7 @@ def test_a_push_is_enforced_everywhere(
 
 def test_nothing_is_synced_again(delivered: Delivery, goals: list[Goal], pytestconfig: pytest.Config) -> None:
     minutes = float(pytestconfig.getoption("--quiet-minutes"))
-    seen = unrest(delivered.policies, minutes * 60)
+    seen = unrest(delivered.applications, minutes * 60)
     goals.append(Goal(f"OutOfSync, or further syncs, in {minutes:g} min after", str(len(seen)), "0", not seen))
     assert seen == []
 
