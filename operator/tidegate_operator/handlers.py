@@ -4,8 +4,9 @@ Only `@kopf.on.event`: every other kind of handler writes annotations and finali
 and that wakes Argo CD at every change and hangs its prune.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any, TypeAlias
 
 import kopf
@@ -73,6 +74,7 @@ def settings_for(gateway: Gateway, *, own: bool = False, service: str | None = N
     settings.queueing.idle_timeout = WORKER_IDLE_SECONDS
     settings.watching.chunk_size = LIST_CHUNK
     settings.networking.request_timeout = 60
+    settings.networking.error_backoffs = Backoffs()
     settings.watching.field_selectors[kopf_selector(SECRETS)] = "type=Opaque"
     settings.watching.label_selectors[kopf_selector(CONFIG_MAPS)] = (
         f"{GATEWAY_LABEL}={gateway.name}" if own else f"{LIST_LABEL}=true"
@@ -85,6 +87,16 @@ def settings_for(gateway: Gateway, *, own: bool = False, service: str | None = N
 
 def kopf_selector(resource: Resource) -> tuple[str, str, str]:
     return (resource.group, resource.version, resource.plural)
+
+
+class Backoffs:
+    """Seconds between attempts while the API server is away.
+
+    Kopf's own grow to 21 s, and so long an operator would be blind after an outage that is over.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((0.1, 0.2, 0.5), repeat(1.0))
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
