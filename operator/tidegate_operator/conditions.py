@@ -103,12 +103,16 @@ NO_STATUS = ObjectStatus()
 
 @dataclass(frozen=True, slots=True)
 class PlaneReport:
-    """What one data plane says it runs. `refusal` is what it has against a newer snapshot, in its own words."""
+    """What one data plane says it runs. `refusal` is what it has against a newer snapshot, in its own words.
+
+    `instance` is the name by which it may be chosen to try a revision first; "" when it cannot be.
+    """
 
     name: str
     ready: bool
     revision: int = 0
     refusal: str = ""
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,12 +167,14 @@ class Reconciler:
             plan = await self._releases.plan(compiled, world.secrets)
             with self._metrics.publish_seconds.time():
                 floor = self._planes.highest_revision
-                published = await self._publisher.publish(plan.compiled, self._facts, floor=floor)
+                published = await self._publisher.publish(
+                    plan.compiled, self._facts, floor=floor, staged=plan.staged, stage=plan.stage
+                )
         finally:
             self._may_write_status.set()
         self._metrics.published(published.revision, plan.compiled.verdicts.values())
         self._status.published(plan.compiled, world.resources, published.revision, plan.held)
-        self._releases.published(plan, published.revision)
+        self._releases.published(plan, published.revision, published.tried)
         self._issuer.published(compiled.generating)
         self.first_publication.set()
         if published.written:

@@ -72,6 +72,15 @@ class Metrics:
             "tidegate_operator_kept_revisions", "Revisions that can be rolled back to.", registry=registry
         )
         self.kept_bytes = Gauge("tidegate_operator_kept_bytes", "What they take in the API.", registry=registry)
+        self.tried = Gauge(
+            "tidegate_operator_tried_revision", "The revision that some data planes try; 0 for none.", registry=registry
+        )
+        self.stopped = Counter(
+            "tidegate_operator_rollouts_stopped",
+            "Staged roll-outs that were stopped, by the gate that failed.",
+            ["gate"],
+            registry=registry,
+        )
         self._verdicts: Collection[Verdict] = ()
         self._standing: Callable[[], Standing] = Standing
         self._consumers: Callable[[], Iterable[ConsumerEntry]] = tuple
@@ -107,6 +116,7 @@ class Metrics:
         self.hold_faults.set(standing.faults)
         self.kept_revisions.set(standing.kept)
         self.kept_bytes.set(standing.kept_bytes)
+        self.tried.set(standing.tried)
         self.held.clear()
         for reason, count in standing.held.items():
             self.held.labels(reason).set(count)

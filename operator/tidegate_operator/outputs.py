@@ -12,6 +12,7 @@ from typing import Any
 
 from tidegate_dataplane.snapshot.bundle import (
     INDEX_KEY,
+    canary_config_map,
     credentials_secret,
     index_config_map,
     shard_config_map,
@@ -21,6 +22,7 @@ from tidegate_dataplane.snapshot.codec import SnapshotRefused, decode_index, dec
 from tidegate_dataplane.snapshot.entries import Index, Shard, ShardRef
 from tidegate_operator.ingest import ConfigMapObject, SecretObject, decoded
 from tidegate_operator.kube import FIELD_MANAGER
+from tidegate_operator.release.stage import NO_STAGE, Stage, read_stage
 
 GATEWAY_LABEL = "tidegate.dev/gateway"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
@@ -46,6 +48,10 @@ class Gateway:
     @property
     def labels(self) -> dict[str, str]:
         return {MANAGED_BY_LABEL: FIELD_MANAGER, GATEWAY_LABEL: self.name}
+
+    @property
+    def canary_name(self) -> str:
+        return canary_config_map(self.name)
 
     def shard_name(self, shard: str) -> str:
         """Name of the ConfigMap of shard `shard`."""
@@ -80,12 +86,14 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What earlier operators left. `revision` is the highest they are known to have used; `damage` is for the log."""
+    """What earlier operators left. `revision` is the highest they are known to have used; `damage` is for the log;
+    `stage` is what some data planes tried."""
 
     live: Live | None
     shards: tuple[Shard, ...]
     revision: int
     damage: tuple[str, ...] = ()
+    stage: Stage = NO_STAGE
 
 
 def config_map_output(item: ConfigMapObject) -> Output:
@@ -129,7 +137,9 @@ def recover(gateway: Gateway, config_maps: Mapping[str, ConfigMapObject]) -> Rec
         except SnapshotRefused as refused:
             damage.append(f"ConfigMap {name}: {refused.message}")
     live = Live(index, index_bytes, shards)
-    return Recovered(live, tuple(decoded_shards), index.revision, tuple(damage))
+    canary = config_maps.get(gateway.canary_name)
+    stage = read_stage(None if canary is None else canary.data)
+    return Recovered(live, tuple(decoded_shards), max(index.revision, stage.revision), tuple(damage), stage)
 
 
 def _any_shards(values: Mapping[str, Mapping[str, bytes]]) -> tuple[Shard, ...]:
@@ -201,7 +211,8 @@ def summary(index: Index, counts: Iterable[tuple[str, int]]) -> str:
     return "\n".join([*lines, "Written by tidegate-operator, which puts back what others change."]) + "\n"
 
 
-def orphans(gateway: Gateway, names: Iterable[str], index: Index) -> list[str]:
-    """ConfigMaps of shards that the index does not name."""
-    kept = {gateway.index_name, *(gateway.shard_name(shard.name) for shard in index.shards)}
+def orphans(gateway: Gateway, names: Iterable[str], *indexes: Index) -> list[str]:
+    """ConfigMaps of shards that none of the indexes names."""
+    named = (gateway.shard_name(shard.name) for index in indexes for shard in index.shards)
+    kept = {gateway.index_name, gateway.canary_name, *named}
     return sorted(name for name in names if name not in kept)

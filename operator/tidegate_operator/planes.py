@@ -37,6 +37,7 @@ class _Status(msgspec.Struct, rename="camel"):
     revision: int
     ready: bool
     last_refusal: _Refusal | None = None
+    instance: str = ""
 
 
 class _Endpoint(msgspec.Struct):
@@ -188,6 +189,7 @@ class Planes:
             ready=status.ready,
             revision=status.revision,
             refusal=f"{refusal.reason}: {refusal.message}" if refusal is not None and current else "",
+            instance=status.instance,
         )
         self._heard[url].set()
         if self._reports.get(url) != report:

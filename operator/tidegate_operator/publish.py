@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tidegate_dataplane.snapshot.bundle import INDEX_KEY
+from tidegate_dataplane.snapshot.bundle import INDEX_KEY, PLANES_KEY
 from tidegate_dataplane.snapshot.codec import MAX_SHARD_BYTES, SnapshotRefused, decode_index, encode_index
 from tidegate_dataplane.snapshot.entries import Index, ShardRef
 from tidegate_operator.compile.compiled import Compiled, CompileError, EncodedShard
-from tidegate_operator.compile.publication import make_index
+from tidegate_operator.compile.publication import index_of, make_index
 from tidegate_operator.ingest import ConfigMapListing, ConfigMapObject, SecretObject, decoded
 from tidegate_operator.kube import CONFIG_MAPS, SECRETS, Api, ApiError
 from tidegate_operator.outputs import (
@@ -37,6 +37,8 @@ from tidegate_operator.outputs import (
     shard_values,
     summary,
 )
+from tidegate_operator.release.planning import Staged
+from tidegate_operator.release.stage import NO_STAGE, STAGE_KEY, Phase, Stage, encode_stage
 from tidegate_operator.verdicts import Verdict
 from tidegate_operator.versioned import Versioned
 from tidegate_operator.world import Facts, Kind
@@ -48,14 +50,17 @@ T = TypeVar("T")
 CONCURRENCY = 8
 # Data planes that read the index before may still be fetching shards that the next index no longer names.
 GRACE_SECONDS = 30.0
+_TRIED_KEYS = frozenset({INDEX_KEY, PLANES_KEY, STAGE_KEY})
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The outcome: the revision in force and what was written (names of ConfigMaps and the Secret)."""
+    """The outcome: the revision in force and what was written (names of ConfigMaps and the Secret). `tried` is the
+    revision that some data planes try, 0 for none."""
 
     revision: int
     written: tuple[str, ...]
+    tried: int = 0
 
 
 class Publisher:
@@ -70,6 +75,9 @@ class Publisher:
         self._credentials: dict[str, bytes] = {}
         self._live: Live | None = None
         self._attempted: Live | None = None
+        # What some data planes try, and what the ConfigMap says of it.
+        self._tried: Live | None = None
+        self._tried_data: Mapping[str, str] = {}
         self._index_data: Mapping[str, str] = {}
         self._floor = 0
         self._orphaned: dict[str, float] = {}
@@ -82,6 +90,11 @@ class Publisher:
     def revision(self) -> int:
         """The published revision; 0 before the first."""
         return self._live.revision if self._live else 0
+
+    @property
+    def highest(self) -> int:
+        """The highest revision that is given to any data plane."""
+        return max(self.revision, self._tried.revision if self._tried else 0)
 
     def see_config_map(self, item: ConfigMapObject) -> bool:
         """Take what a list or the watch says of one of our ConfigMaps; True when that is not what should be there."""
@@ -114,6 +127,7 @@ class Publisher:
         for damage in recovered.damage:
             _log.warning("the published snapshot is damaged and will be repaired: %s", damage)
         self._live, self._attempted = recovered.live, None
+        self._tried, self._tried_data = None, {}
         self._floor = recovered.revision
         self._orphaned.clear()
         return recovered
@@ -153,14 +167,23 @@ class Publisher:
             wrong.append(gateway.credentials_name)
         return wrong
 
-    async def publish(self, compiled: Compiled, facts: Facts, *, floor: int = 0) -> Published:
-        """Make the API hold `compiled`. `floor` is the highest revision that a data plane is known to run.
+    async def publish(
+        self,
+        compiled: Compiled,
+        facts: Facts,
+        *,
+        floor: int = 0,
+        staged: Staged | None = None,
+        stage: Stage = NO_STAGE,
+    ) -> Published:
+        """Make the API hold `compiled`. `floor` is the highest revision that a data plane is known to run. `staged` is
+        what some data planes try beside it; without that, `stage` says why nothing is tried.
 
         Raises ApiError (a conflict when somebody else wrote), whatever else a request raises, and CompileError for
         shards that are too large; what was not written is written by the next call.
         """
         self._settle_attempt()
-        index = self._next_index(compiled, facts, floor)
+        index = self._next_index(compiled, facts, floor, trying=staged is not None)
         index_bytes = encode_index(index)
         index_data = {
             INDEX_KEY: index_bytes.decode(),
@@ -175,8 +198,9 @@ class Publisher:
         self._live, self._attempted, self._index_data = self._attempted, None, index_data
         if await self._write_credentials(compiled.credentials):
             written.append(self._gateway.credentials_name)
+        written += await self._write_tried(facts, staged, stage)
         await self._remove_orphans(index)
-        return Published(index.revision, tuple(written))
+        return Published(index.revision, tuple(written), self._tried.revision if self._tried else 0)
 
     def _settle_attempt(self) -> None:
         """An index whose writing seemed to fail may have been written all the same."""
@@ -193,20 +217,37 @@ class Publisher:
             summary_text = self._index_data.get(SUMMARY_KEY)
             extra = {} if summary_text is None else {SUMMARY_KEY: summary_text.encode()}
             return {INDEX_KEY: live.index_bytes, **extra}
-        for reference in live.index.shards:
-            if self._gateway.shard_name(reference.name) == name and reference.name in live.shards:
-                return shard_values(reference, live.shards[reference.name], ())
-        return {}
+        if name == self._gateway.canary_name:
+            return {key: value.encode() for key, value in self._tried_data.items()}
+        found: dict[str, bytes] = {}
+        for each in (live, self._tried):
+            for reference in each.index.shards if each is not None else ():
+                if each and self._gateway.shard_name(reference.name) == name and reference.name in each.shards:
+                    found |= shard_values(reference, each.shards[reference.name], ())
+        return found
 
-    def _next_index(self, compiled: Compiled, facts: Facts, floor: int) -> Index:
-        """The index to publish: the one in force when nothing changed, else with a higher revision than any known."""
-        live = self._live
+    def _next_index(self, compiled: Compiled, facts: Facts, floor: int, *, trying: bool) -> Index:
+        """The index to publish: the one in force when nothing changed, else with a higher revision than any known.
+
+        What some data planes have tried, and all shall have now, keeps its revision: they need not load it again.
+        """
+        live, tried = self._live, self._tried
         highest = max(self._floor, floor, self._foreign_revision())
+        if tried is not None:
+            known = highest <= tried.revision
+            passed = make_index(compiled, facts, tried.revision)
+            if not trying and known and encode_index(passed) == tried.index_bytes:
+                return passed
+            if not trying:
+                # Data planes that try it must take what is published instead.
+                highest = max(highest, tried.revision)
+            elif known and live is not None:
+                highest = min(highest, live.revision)
         if live is not None and highest <= live.revision:
             same = make_index(compiled, facts, live.revision)
             if encode_index(same) == live.index_bytes:
                 return same
-        return make_index(compiled, facts, max(self.revision, highest) + 1)
+        return make_index(compiled, facts, max(self.highest, highest) + 1)
 
     def _foreign_revision(self) -> int:
         """The revision of an index that somebody else put in place of ours: data planes may have taken it."""
@@ -225,7 +266,8 @@ class Publisher:
                 raise CompileError(f"shard {shard.name} has {len(shard.data)} bytes, more than {MAX_SHARD_BYTES}")
             name = self._gateway.shard_name(shard.name)
             reference = ShardRef(name=shard.name, sha256=shard.sha256, size=len(shard.data))
-            values = shard_values(reference, shard.data, [live for live in (self._live, self._attempted) if live])
+            kept = [each for each in (self._live, self._attempted, self._tried) if each]
+            values = shard_values(reference, shard.data, kept)
             seen = self._seen.get(name)
             if seen is None or not seen.holds(values):
                 body = config_map_body(
@@ -249,6 +291,44 @@ class Publisher:
             await self._apply_config_map(body)
         return True
 
+    async def _write_tried(self, facts: Facts, staged: Staged | None, stage: Stage) -> list[str]:
+        """Give what is tried to those that try it, or take it away; shards first here too."""
+        name = self._gateway.canary_name
+        seen, written = self._seen.get(name), list[str]()
+        if staged is None:
+            self._tried = None
+            data = {} if stage.phase is Phase.IDLE else {STAGE_KEY: encode_stage(stage)}
+            stale = seen is not None and bool(seen.digests.keys() & _TRIED_KEYS - data.keys())
+        else:
+            tried = self._next_tried(facts, staged)
+            written = await self._write_shards(staged.content.shards, tried.revision)
+            planes = {"trial": staged.trial or tried.revision, "planes": staged.planes}
+            running = Stage(Phase.RUNNING, tried.revision, staged.content.digest, staged.planes)
+            data = {
+                INDEX_KEY: tried.index_bytes.decode(),
+                PLANES_KEY: msgspec.json.encode(planes).decode(),
+                STAGE_KEY: encode_stage(running),
+            }
+            self._tried, stale = tried, False
+        self._tried_data = data
+        wanted = {key: value.encode() for key, value in data.items()}
+        if not stale and ((seen is None and not wanted) or (seen is not None and seen.holds(wanted))):
+            return written
+        body = config_map_body(self._gateway, name, data=data, version=self._seen.version(name))
+        await self._apply_config_map(body)
+        return [*written, name]
+
+    def _next_tried(self, facts: Facts, staged: Staged) -> Live:
+        """What is tried, under a higher revision than what is published."""
+        shards = staged.content.shards
+        same = self._tried
+        if same is not None and same.revision > self.revision:
+            index = index_of(shards, facts, same.revision)
+            if encode_index(index) == same.index_bytes:
+                return same
+        index = index_of(shards, facts, max(self.highest, self._floor) + 1)
+        return Live(index, encode_index(index), {shard.name: shard.data for shard in shards})
+
     async def _write_credentials(self, values: Mapping[str, bytes]) -> bool:
         name = self._gateway.credentials_name
         seen = self._secret.get(name)
@@ -267,7 +347,8 @@ class Publisher:
     async def _remove_orphans(self, index: Index) -> None:
         """Delete the ConfigMaps of shards that have not been named for a while."""
         now = self._clock()
-        found = orphans(self._gateway, self._seen, index)
+        indexes = (index, self._tried.index) if self._tried else (index,)
+        found = orphans(self._gateway, self._seen, *indexes)
         self._orphaned = {name: self._orphaned.get(name, now + GRACE_SECONDS) for name in found}
         for name, due in list(self._orphaned.items()):
             if due <= now:

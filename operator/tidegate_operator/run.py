@@ -30,8 +30,10 @@ from tidegate_operator.quotas.events import QuotaEvents
 from tidegate_operator.quotas.figures import QuotaFigures
 from tidegate_operator.quotas.watch import QuotaWatch
 from tidegate_operator.release.historian import Historian
+from tidegate_operator.release.history import KEPT_REVISIONS
 from tidegate_operator.release.hold_watch import HoldWatch
 from tidegate_operator.release.releases import Releases
+from tidegate_operator.release.stager import Stager, Staging
 from tidegate_operator.status import StatusWriter
 from tidegate_operator.store import Store
 from tidegate_operator.streams import Streams
@@ -47,7 +49,8 @@ WATCH_AT_THE_LATEST_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How an operator runs. `kubeconfig` None: in the cluster. `health` None: no endpoint."""
+    """How an operator runs. `kubeconfig` None: in the cluster. `health` None: no endpoint. `staging` None: what is
+    declared goes to all data planes at once."""
 
     facts: Facts
     namespace: str
@@ -57,6 +60,8 @@ class Options:
     data_plane_service: str | None = None
     health: Address | None = None
     elect: bool = True
+    staging: Staging | None = None
+    kept_revisions: int = KEPT_REVISIONS
     webhook: WebhookOptions | None = None
 
 
@@ -126,14 +131,16 @@ class _Operator:
             metrics=self._metrics,
             on_change=self._changes.mark,
         )
-        self._historian = Historian(api, gateway)
+        self._historian = Historian(api, gateway, keep=options.kept_revisions)
         self._hold = HoldWatch(api, gateway, on_change=self._changes.mark)
+        self._stager = self._make_stager(options.staging)
         self._releases = Releases(
             self._historian,
             self._hold,
             now=time.time,
             commit_of=self._store.commit,
             announce=self._quota_events.held,
+            stager=self._stager,
         )
         self._metrics.read_releases(lambda: self._releases.standing)
         self._reconciler = Reconciler(
@@ -207,6 +214,8 @@ class _Operator:
                 ]
                 if self._webhook is not None:
                     tasks.append(group.create_task(self._webhook.run(), name="webhook"))
+                if self._stager is not None:
+                    tasks.append(group.create_task(self._stager.run(), name="staged roll-out"))
                 await stop.wait()
                 _log.info("stopping")
                 for task in tasks:
@@ -247,6 +256,17 @@ class _Operator:
                 await self._fill()
         self._streams.start()
 
+    def _make_stager(self, staging: Staging | None) -> Stager | None:
+        if staging is None:
+            return None
+        return Stager(
+            staging,
+            reports=self._planes.reports,
+            urls=lambda: self._planes.urls,
+            on_outcome=self._changes.mark,
+            on_stop=lambda gate: self._metrics.stopped.labels(gate).inc(),
+        )
+
     def _uses_of(self, key: ObjectKey) -> Mapping[str, int]:
         return self._key_uses.of(key)
 
@@ -268,7 +288,7 @@ class _Operator:
 
     def _planes_changed(self) -> None:
         self._status.planes_changed()
-        if self._planes.highest_revision > self._publisher.revision:
+        if self._planes.highest_revision > self._publisher.highest:
             # A data plane runs what was never published here: only a higher revision brings it back.
             self._changes.mark()
 

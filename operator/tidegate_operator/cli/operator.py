@@ -21,6 +21,8 @@ from tidegate_operator.admission.findings import DEFAULT_DENIED, Topic
 from tidegate_operator.admission.webhook import WebhookOptions, lives_of
 from tidegate_operator.audit import ClusterReplaced
 from tidegate_operator.compile.durations import parse_duration
+from tidegate_operator.release.gates import Gates
+from tidegate_operator.release.stager import Staging
 from tidegate_operator.run import Options, run
 from tidegate_operator.world import Facts
 
@@ -59,6 +61,15 @@ def operator(
     region: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
     jurisdiction: Annotated[str, typer.Option(help="As --cluster-name.")] = "",
     cluster_label: Annotated[list[str] | None, typer.Option(help="A further fact, KEY=VALUE; repeatable.")] = None,
+    canary: Annotated[
+        str, typer.Option(metavar="SHARE", help="Let this share of the data planes try a revision first, such as 25%.")
+    ] = "",
+    canary_seconds: Annotated[float, typer.Option(min=1, help="How long they try it.")] = 30.0,
+    canary_error_ratio: Annotated[float, typer.Option(min=1, help="Stop when they fail so many times as often.")] = 2.0,
+    canary_deny_ratio: Annotated[float, typer.Option(min=1, help="As often refused, in all or for a consumer.")] = 2.0,
+    canary_latency_ratio: Annotated[float, typer.Option(min=1, help="So many times the others' p99 latency.")] = 2.0,
+    canary_min_requests: Annotated[int, typer.Option(min=1, help="Calls on each side before a share counts.")] = 10,
+    keep_revisions: Annotated[int, typer.Option(min=1, max=100, help="How many can be rolled back to.")] = 20,
     health_listen: Annotated[
         str, typer.Option(help="HOST:PORT of /-/live, /-/ready and /metrics; empty for none.")
     ] = "",
@@ -103,6 +114,12 @@ def operator(
         data_plane_service=data_plane_service,
         health=_address(health_listen) if health_listen else None,
         elect=leader_election,
+        staging=_staging(
+            canary,
+            canary_seconds,
+            Gates(canary_error_ratio, canary_deny_ratio, canary_latency_ratio, canary_min_requests),
+        ),
+        kept_revisions=keep_revisions,
         webhook=(
             WebhookOptions(
                 listen=_address(webhook_listen, "--webhook-listen"),
@@ -126,6 +143,15 @@ def operator(
     except (OSError, ClusterReplaced) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _staging(share: str, seconds: float, gates: Gates) -> Staging | None:
+    if not share:
+        return None
+    number = share.removesuffix("%")
+    if number == share or not number.isdecimal() or not 0 < int(number) < 100:
+        raise typer.BadParameter(f"{share!r} is not a share such as 25%", param_hint="--canary")
+    return Staging(int(number) / 100, seconds, gates)
 
 
 def _identity(*, in_cluster: bool) -> str:

@@ -12,14 +12,25 @@ from tidegate_operator.release.content import Content, compiled_content, same_wo
 from tidegate_operator.release.credentials import credentials_of
 from tidegate_operator.release.history import Why
 from tidegate_operator.release.hold import Freeze, Rollback
+from tidegate_operator.release.stage import NO_STAGE, Stage
 from tidegate_operator.world import ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A content that some data planes try, by their instances. `trial` is the number of the trial, 0 for a new one."""
+
+    content: Content
+    planes: tuple[str, ...]
+    trial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to publish: `compiled` is the compilation, with another content where it is held back.
 
-    `held` says of each object that differs why. `why`, `of`, `reason`, `by` and `hold` are for the record.
+    `held` says of each object that differs why. `staged` is what some data planes try beside it, `stage` what is said
+    where nothing is tried. `why`, `of`, `reason`, `by` and `hold` are for the record.
     """
 
     compiled: Compiled
@@ -30,6 +41,8 @@ class Plan:
     reason: str = ""
     by: str = ""
     hold: str = ""
+    staged: Staged | None = None
+    stage: Stage = NO_STAGE
 
 
 def as_compiled(compiled: Compiled) -> Plan:

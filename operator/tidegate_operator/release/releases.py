@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tidegate_operator.compile.compiled import Compiled, EncodedShard, Served
 from tidegate_operator.compile.secret_values import Secrets
-from tidegate_operator.conditions import Held
+from tidegate_operator.conditions import Held, ProgrammedReason
 from tidegate_operator.outputs import Live, Recovered
 from tidegate_operator.release.changes import Change, changes, key_of_change
 from tidegate_operator.release.closing import Closer
@@ -20,6 +20,7 @@ from tidegate_operator.release.history import NAMED_CHANGES, NAMED_COMMITS, Reco
 from tidegate_operator.release.hold import Rollback
 from tidegate_operator.release.hold_watch import HoldWatch
 from tidegate_operator.release.planning import Plan, as_compiled, frozen, rolled_back
+from tidegate_operator.release.stager import Stager
 from tidegate_operator.release.standing import Standing
 from tidegate_operator.world import ObjectKey
 
@@ -40,13 +41,16 @@ class Releases:
         now: Callable[[], float],
         commit_of: Callable[[ObjectKey], str],
         announce: Callable[[ObjectKey, Held], None],
+        stager: Stager | None = None,
     ) -> None:
-        """`commit_of` tells what an object says of the commit that it came from; `announce` makes an Event."""
+        """Without `stager`, whatever is declared goes to all data planes at once. `commit_of` tells what an object says
+        of the commit that it came from; `announce` makes an Event."""
         self._historian = historian
         self._watch = watch
         self._now = now
         self._commit_of = commit_of
         self._announce = announce
+        self._stager = stager
         self._closer = Closer()
         self._live: Content | None = None
         self._revision = 0
@@ -66,6 +70,7 @@ class Releases:
             Counter(held.reason.value for held in self._held.values()),
             len(history.revisions),
             self._historian.stored_bytes,
+            0 if self._stager is None else self._stager.tried,
         )
 
     async def recover(self, recovered: Recovered) -> Served | None:
@@ -76,7 +81,9 @@ class Releases:
         history = await self._historian.recover()
         await self._watch.read()
         self._base, self._held = None, {}
-        self._live, self._revision = _content_of(recovered), recovered.revision if recovered.live else 0
+        self._live, self._revision = _content_of(recovered), recovered.live.revision if recovered.live else 0
+        if self._stager is not None:
+            self._stager.recover(recovered.stage)
         record = history.find(self._revision)
         if self._live is not None and record is None:
             # The operator before died between publishing and noting it.
@@ -94,10 +101,16 @@ class Releases:
     async def plan(self, compiled: Compiled, secrets: Secrets) -> Plan:
         """What to publish now. Raises one of API_FAILURES while an old content must be read and cannot be."""
         plan = await self._rolled_back(compiled, secrets) or self._as_frozen(compiled, secrets)
+        if self._stager is not None and plan is not None:
+            self._stager.drop()
+        elif self._stager is not None:
+            plan = self._stager.plan(compiled, self._live, secrets)
         return plan or as_compiled(compiled)
 
-    def published(self, plan: Plan, revision: int) -> None:
-        """Take note: `plan` is published, or confirmed, as `revision`."""
+    def published(self, plan: Plan, revision: int, tried: int = 0) -> None:
+        """Take note: `plan` is published, or confirmed, as `revision`; some data planes try `tried`, 0 for none."""
+        if self._stager is not None:
+            self._stager.published(tried)
         before, self._live = self._live, plan.content
         self._tell(plan.held)
         if revision == self._revision:
@@ -202,7 +215,9 @@ class Releases:
         return None
 
     def _tell(self, held: Mapping[ObjectKey, Held]) -> None:
-        fresh = [key for key, now in held.items() if self._held.get(key) != now]
+        fresh = [
+            key for key, now in held.items() if self._held.get(key) != now and now.reason is not ProgrammedReason.CANARY
+        ]
         self._held = held
         for key in sorted(fresh)[:EVENTS]:
             self._announce(key, held[key])

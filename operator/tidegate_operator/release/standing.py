@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`pinned` is the revision that was rolled back to, 0 for none. `held` counts objects by the reason that they give,
-    `faults` what of the wish is not understood, or cannot be done."""
+    """`pinned` is the revision that was rolled back to and `tried` the one that some data planes try, 0 for none.
+
+    `held` counts objects by the reason that they give, `faults` what of the wish is not understood, or cannot be done.
+    """
 
     pinned: int = 0
     frozen: bool = False
@@ -15,3 +17,4 @@ class Standing:
     held: Mapping[str, int] = field(default_factory=dict)
     kept: int = 0
     kept_bytes: int = 0
+    tried: int = 0
