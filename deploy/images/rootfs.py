@@ -1,6 +1,6 @@
 """Lays out the root file system of an image: Debian's Python, the pinned distributions, Tidegate; nothing else.
 
-    python3.11 deploy/images/rootfs.py {dataplane,operator} {base,tidegate} FOLDER [--bytecode {with,without}]
+    python3.11 deploy/images/rootfs.py {dataplane,operator} {base,tidegate,check} FOLDER [--bytecode {with,without}]
 
 The Dockerfile and the build without an engine (build.py) both run this, so both images hold the same files. Needs a
 Debian with mmdebstrap and binutils, root (or a user namespace), and a Python 3.11 with pip. There is no shell, no
@@ -156,7 +156,7 @@ def _check_builder() -> None:
 
 
 def _bootstrap(debian: Path) -> None:
-    command = ["mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(_PACKAGES)}"]
+    command = ["mmdebstrap", "--quiet", "--mode=chrootless", "--variant=extract", f"--include={','.join(_PACKAGES)}"]
     _run([*command, _SUITE, debian])
 
 
@@ -310,14 +310,16 @@ def main() -> int:
     """Lay out one image, whole; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("image", choices=tuple(_PROGRAM))
-    parser.add_argument("part", choices=("base", "tidegate"))
-    parser.add_argument("folder", type=Path, help="a new folder")
+    parser.add_argument("part", choices=("base", "tidegate", "check"))
+    parser.add_argument("folder", type=Path, help="a new folder; for check, one with both parts")
     parser.add_argument("--bytecode", choices=("with", "without"), default="with", help="(%(default)s)")
     options = parser.parse_args()
     bytecode = options.bytecode == "with"
     try:
         if options.part == "base":
             lay_out_base(options.image, options.folder, bytecode=bytecode)
+        elif options.part == "check":
+            check(options.image, options.folder)
         else:
             with tempfile.TemporaryDirectory(prefix="tidegate-wheel-") as scratch:
                 lay_out_tidegate(options.image, options.folder, build_wheel(Path(scratch)), bytecode=bytecode)
