@@ -36,11 +36,15 @@ class Pass:
     @property
     def disagreements(self) -> list[str]:
         """Where the judges differ, but for what is stricter on purpose."""
-        found = [str(door) for door in self.doors if not door.agree and not _on_purpose(door)]
+        found = [str(door) for door in self.doors if not door.agree and not self._settled(door)]
         for name, said in self.words.items():
             if bool(said) != bool(self.offline.get(name)):
                 found.append(f"{name}\n  operator: {said or 'fine'}\n  offline: {self.offline.get(name, 'fine')}")
         return found
+
+    def _settled(self, door: AtTheDoor) -> bool:
+        """Offline says at once what the operator says later, or is stricter on purpose."""
+        return bool(door.offline) and (_on_purpose(door) or bool(self.words.get(door.mutant.base.key)))
 
 
 def _on_purpose(door: AtTheDoor) -> bool:
@@ -74,7 +78,7 @@ def live(
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Put in what the door takes, the others as they were; what operator and `tidegate validate` say of each object."""
     folder.mkdir(parents=True, exist_ok=True)
-    taken = {id(door.mutant): door.mutant for door in doors if not door.server and not door.offline}
+    taken = {id(door.mutant) for door in doors if not door.server and not _on_purpose(door)}
     requests: list[tuple[str, bytes | dict[str, object]]] = []
     for objects, mutants in rounds:
         misused = {str(mutant.base): mutant for mutant in mutants if id(mutant) in taken}

@@ -37,8 +37,13 @@ class Base:
     def namespace(self) -> str:
         return str(self.tree["metadata"]["namespace"])
 
+    @property
+    def key(self) -> str:
+        """As problems and verdicts name it."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name} of {self.example}"
+        return f"{self.key} of {self.example}"
 
 
 def bases(number: int) -> list[Base]:

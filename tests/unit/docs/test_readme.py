@@ -33,7 +33,8 @@ def test_the_example_in_the_readme_is_valid(tmp_path: Path) -> None:
     assert report.objects == 6
 
 
-@pytest.mark.parametrize("folder", sorted(path.name for path in (ROOT / "examples").iterdir()))
+# Those of argocd and ci are of other tools' kinds.
+@pytest.mark.parametrize("folder", sorted({path.name for path in (ROOT / "examples").iterdir()} - {"argocd", "ci"}))
 def test_every_example_folder_is_valid(folder: str) -> None:
     report = validate_manifests(load_paths([ROOT / "examples" / folder]), platform_namespace="tidegate-system")
     assert [str(problem) for problem in report.problems] == []

@@ -128,8 +128,9 @@ def test_a_key_that_the_operator_will_make_needs_no_secret_in_git(tmp_path: Path
 
 @pytest.mark.parametrize("folder", sorted((Path(__file__).resolve().parents[3] / "examples").iterdir()))
 def test_the_examples_are_valid(folder: Path) -> None:
-    """Each is a world of its own."""
-    assert run(str(folder))[0] == 0
+    """Each is a world of its own; those of ci are no manifests."""
+    if folder.name != "ci":
+        assert run(str(folder))[0] == 0
 
 
 def test_help_imports_no_command() -> None:
