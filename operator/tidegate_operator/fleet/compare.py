@@ -117,7 +117,7 @@ def _spec(key: ObjectKey, copies: Mapping[str, FleetObject]) -> Difference:
     for name, copy in copies.items():
         groups.setdefault(copy.digest, []).append(name)
     what = ", ".join(f"spec.{name}" for name in differing) or "spec"
-    message = f"{what} differs between {' and '.join(_and(names) for names in groups.values())}"
+    message = f"{what} differs: {' against '.join(_and(names) for names in groups.values())}"
     return Difference(DifferenceKind.SPEC, str(key), {name: copy.digest for name, copy in copies.items()}, message)
 
 

@@ -23,6 +23,7 @@ from tidegate_operator.printable import printable
 
 UNKNOWN = "unknown"
 ALIKE, DIFFERENT, INCOMPLETE = 0, 1, 2
+_MAX_LINE = 240
 _HEADS = (
     "CLUSTER",
     "REVISION",
@@ -163,19 +164,19 @@ def _differences(fleet: Fleet, limit: int) -> str:
             return ""
         return f"No difference that placement does not explain ({comparison.shared} objects are placed in each)."
     lines = [f"Differences that placement does not explain: {len(found)}"]
-    lines += [printable(_line(difference)) for difference in found[:limit]]
+    lines += [_line(difference) for difference in found[:limit]]
     if len(found) > limit:
         lines.append(f"  and {len(found) - limit} more (--limit, or --output json for all)")
     return "\n".join(lines)
 
 
 def _line(difference: Difference) -> str:
-    return f"  {difference.kind:<10} {difference.subject}{' ' if difference.subject else ''}{difference.message}"
+    return f"  {difference.kind:<9}  {_in_short(f'{difference.subject} {difference.message}'.strip())}"
 
 
 def _refusals(fleet: Fleet, limit: int) -> str:
     lines = [
-        f"  {view.name}: {printable(f'{found.key} {_why_refused(found)}')}"
+        f"  {view.name}: {_in_short(f'{found.key} {_why_refused(found)}')}"
         for view in fleet.views
         for found in refusals(view)
     ]
@@ -183,6 +184,12 @@ def _refusals(fleet: Fleet, limit: int) -> str:
         return ""
     more = [f"  and {len(lines) - limit} more"] if len(lines) > limit else []
     return "\n".join([f"Refused: {len(lines)}", *lines[:limit], *more])
+
+
+def _in_short(text: str) -> str:
+    """What others wrote, in one line of a terminal; JSON has it whole."""
+    line = printable(text)
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
 
 
 def _why_refused(found: FleetObject) -> str:
@@ -203,7 +210,7 @@ def _quotas(views: Iterable[ClusterView], top: int) -> str:
             found.quota.resets,
         )
         for name, found in listed[:top]
-        if found.quota is not None
+        if found.quota is not None and found.quota.percent > 0
     ]
     if not rows:
         return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.harness.callers import ask, status_of
+from cluster.harness.callers import status_of
 from cluster.harness.objects import mock_backend, route, tenant
 from cluster.harness.processes import wait_until
 from cluster.harness.rest import ApiError
@@ -83,14 +83,22 @@ def test_a_wiped_cluster_serves_again_what_git_holds(system: System, server: Fra
     """etcd is empty, Argo CD applies everything again; data planes served their last snapshot all the while."""
     before = system.published().revision
     server.wipe()
-    for plane in system.planes:
-        assert ask(plane.url, key=KEY).text == "Change 0."
-    objects = tenant(TEAM, KEY, reply="After the wipe.")
+    answers: set[tuple[int, str]] = set()
     install(server)
-    system.apply(*objects)
-    # The kubelet starts an operator again that ended because its world is another one now.
-    wait_until(lambda: _restarted_if_dead(system) and _serves(system), what="the new world to be served", deadline=120)
-    system.wait_all_ready(objects)
+    # The operator ends, because its world is another one, and the kubelet starts it again. It leads and waits.
+    wait_until(
+        lambda: (
+            _restarted_if_dead(system) and _asked(system, answers) and "waiting until" in system.operator.log_text()
+        ),
+        what="an operator to lead in the empty cluster",
+        deadline=120,
+    )
+    first, *rest = tenant(TEAM, KEY, reply="After the wipe.")
+    system.apply(first)
+    system.apply(*rest)
+    wait_until(lambda: _asked(system, answers) == {"After the wipe."}, what="the new world to be served", deadline=120)
+    assert answers == {(200, "Change 0."), (200, "After the wipe.")}
+    system.wait_all_ready([first, *rest])
     assert system.published().revision > before
     assert min(system.revisions()) > before
 
@@ -101,9 +109,11 @@ def _restarted_if_dead(system: System) -> bool:
     return True
 
 
-def _serves(system: System) -> bool:
-    replies = system.ask_all(key=KEY)
-    return all(reply.status == 200 and reply.text == "After the wipe." for reply in replies)
+def _asked(system: System, answers: set[tuple[int, str]]) -> set[str]:
+    """What the data planes say now; all that they ever said is added to `answers`."""
+    replies = [(reply.status, reply.text if reply.status == 200 else reply.code) for reply in system.ask_all(key=KEY)]
+    answers.update(replies)
+    return {text for _, text in replies}
 
 
 def test_data_planes_tell_that_they_serve_an_old_snapshot_while_the_api_server_is_away(system: System) -> None:

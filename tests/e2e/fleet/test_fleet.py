@@ -114,7 +114,7 @@ def test_what_is_missing_differs_or_is_refused_in_one_cluster_is_named(settled: 
         f"AIBackend {TEAM}/mock": ("Spec", _digests(shown, f"AIBackend {TEAM}/mock")),
     }
     (said,) = [each for each in shown.json["differences"] if each["kind"] == "Spec"]
-    assert said["message"] == "spec.mock differs between azure-eu and aws-us and aws-eu"
+    assert said["message"] == "spec.mock differs: azure-eu and aws-us against aws-eu"
     refused = shown.cluster("aws-us")["refused"]
     assert [(each["object"], each["form"]) for each in refused] == [(f"AIPolicy {TEAM}/keys", "older")]
     table = fleet.show()

@@ -74,7 +74,7 @@ def test_what_is_missing_though_its_placement_selects_the_cluster() -> None:
 
 def test_another_spec_names_the_fields() -> None:
     (found,) = compare([cluster("a", AZURE, chat(timeout="9s")), cluster("b", AWS, chat(timeout="5s"))]).differences
-    assert (found.kind, found.message) == (DifferenceKind.SPEC, "spec.timeout differs between a and b")
+    assert (found.kind, found.message) == (DifferenceKind.SPEC, "spec.timeout differs: a against b")
 
 
 def test_each_cluster_may_place_a_copy_of_its_own_but_not_another_spec() -> None:
