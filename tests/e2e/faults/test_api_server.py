@@ -86,13 +86,14 @@ def test_a_wiped_cluster_serves_again_what_git_holds(system: System, server: Fra
     answers: set[tuple[int, str]] = set()
     install(server)
     # The operator ends, because its world is another one, and the kubelet starts it again. It leads and waits.
-    wait_until(
-        lambda: (
-            _restarted_if_dead(system) and _asked(system, answers) and "waiting until" in system.operator.log_text()
-        ),
-        what="an operator to lead in the empty cluster",
-        deadline=120,
-    )
+
+    def waits() -> bool:
+        _asked(system, answers)
+        if not system.operator.alive:
+            system.start_operator()
+        return "waiting until everything is declared again" in system.operator.log_text()
+
+    wait_until(waits, what="an operator to lead in the empty cluster", deadline=120)
     first, *rest = tenant(TEAM, KEY, reply="After the wipe.")
     system.apply(first)
     system.apply(*rest)
@@ -101,12 +102,6 @@ def test_a_wiped_cluster_serves_again_what_git_holds(system: System, server: Fra
     system.wait_all_ready([first, *rest])
     assert system.published().revision > before
     assert min(system.revisions()) > before
-
-
-def _restarted_if_dead(system: System) -> bool:
-    if not system.operator.alive:
-        system.start_operator()
-    return True
 
 
 def _asked(system: System, answers: set[tuple[int, str]]) -> set[str]:
