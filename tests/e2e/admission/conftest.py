@@ -34,3 +34,13 @@ def hooked_server() -> Iterator[ApiServer]:
         apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
         server.ensure_namespace(TEAM)
         yield server
+
+
+@pytest.fixture
+def own_hooked() -> Iterator[ApiServer]:
+    """As `hooked_server`, for one test alone."""
+    with ApiServer() as server:
+        apply_crds(server, ROOT / "crds")
+        apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
+        server.ensure_namespace(TEAM)
+        yield server
