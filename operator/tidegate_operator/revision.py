@@ -107,7 +107,9 @@ class Repository:
         nodes = list(self._nodes(revision))
         if not nodes:
             raise RevisionError(f"{revision} holds no files: check the path ({self.root})")
-        by_path = {node.path: node for node in nodes}
+        linked = revision.path and any(node.mode == _LINK for node in nodes)
+        everything = self._nodes(Revision(revision.commit, "")) if linked else nodes
+        by_path = {node.path: node for node in everything}
         wanted: list[tuple[str, _Node]] = []
         left_out: list[str] = []
         for node in nodes:
