@@ -31,6 +31,12 @@ def test_there_are_the_three_that_the_guide_names() -> None:
     assert _EXAMPLES == ["multi-cloud", "production", "trial"]
 
 
+def test_a_packaged_chart_holds_all_it_needs(helm: Helm, tmp_path: Path) -> None:
+    helm.run("package", CHART, "--destination", tmp_path)
+    (package,) = tmp_path.glob("tidegate-*.tgz")
+    assert helm.render(chart=package) == helm.render()
+
+
 @pytest.mark.parametrize("example", _EXAMPLES)
 def test_lints_strictly(helm: Helm, example: str) -> None:
     assert "0 chart(s) failed" in helm.run(
