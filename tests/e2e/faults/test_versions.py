@@ -73,7 +73,10 @@ class Mixed:
         asked = self.planes if planes is None else planes
 
         def holds() -> bool:
-            replies = [ask(plane.url, key=KEY) for plane in asked]
+            try:
+                replies = [ask(plane.url, key=KEY) for plane in asked]
+            except OSError:
+                return False  # it has only just been started
             return all(reply.status == 200 and reply.text == text for reply in replies)
 
         wait_until(holds, what=f"{text!r} from each data plane", deadline=60)
