@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from types import TracebackType
 from typing import Self
 
@@ -93,7 +94,7 @@ class Changes:
         while not stop.is_set():
             try:
                 step()
-            except (OSError, ApiError) as error:
+            except (OSError, HTTPException, ApiError) as error:
                 if not self.patient:
                     self.failures.append(str(error))
                 stop.wait(0.1)
