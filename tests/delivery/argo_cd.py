@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +19,14 @@ import yaml
 from cluster.build_tools import ARGOCD
 from cluster.harness.apiserver import ApiServer
 from cluster.harness.binaries import MODULES_DIR, find_argocd, find_helm
+from cluster.harness.kubectl import Kubectl
 from cluster.harness.processes import ChildProcess, DeadlineExceeded, free_port, stop_all, wait_until
 from cluster.harness.rest import ApiError
-from delivery.health_files import SETTINGS
+from delivery.health_files import ROOT
 from redis_parts.redis_binary import find_redis
 
 NAMESPACE = "argocd"
+GUIDE = ROOT / "docs" / "how-to" / "argo-cd.md"
 RESYNC_SECONDS = 4
 """How often Argo CD looks at Git when no webhook tells it."""
 
@@ -150,6 +153,12 @@ class ArgoCD:
             raise AssertionError(f"{error}\n{json.dumps(status)[:6000]}\n{self.log_tails()}") from None
         return last
 
+    def run_from_guide(self, beginning: str) -> str:
+        """Run the one command of the guide that begins so, exactly as it is printed; returns what it prints."""
+        [line] = [line for line in GUIDE.read_text().splitlines() if line.startswith(f"    {beginning}")]
+        _, *arguments = shlex.split(line)
+        return Kubectl(self._hub.admin_kubeconfig).run(*arguments, directory=ROOT)
+
     def _install(self) -> None:
         self._hub.ensure_namespace(NAMESPACE)
         folder = _module_folder() / "manifests" / "crds"
@@ -158,9 +167,9 @@ class ArgoCD:
             path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd['metadata']['name']}"
             self._admin.apply(path, crd)
         wait_until(self._serves, what="Argo CD's CRDs to be served", deadline=60)
-        settings = yaml.safe_load(SETTINGS.read_text())
-        settings["metadata"] = {"name": "argocd-cm", "labels": _PART_OF}
+        settings = {"metadata": {"name": "argocd-cm", "labels": _PART_OF}}
         self._admin.create(f"/api/v1/namespaces/{NAMESPACE}/configmaps", settings)
+        self.run_from_guide("kubectl -n argocd patch configmap argocd-cm")
         secret = {
             "metadata": {"name": "argocd-secret", "labels": _PART_OF},
             "stringData": {"server.secretkey": "x" * 32},

@@ -34,7 +34,7 @@ def syncs(application: Mapping[str, object]) -> str:
 
 
 def _operations(applications: list[Object]) -> dict[str, str]:
-    return {_name(each): str(each["status"]["operationState"]["startedAt"]) for each in applications}
+    return {_name(each): str(each["status"].get("operationState", {}).get("startedAt")) for each in applications}
 
 
 def _out_of_sync(application: Object) -> str:

@@ -26,14 +26,15 @@ class Kubectl:
             "KUBECACHEDIR": str(kubeconfig.parent / "kubectl-cache"),
         }
 
-    def run(self, *args: str, stdin: str | None = None, timeout: float = 60.0) -> str:
-        """Run `kubectl ARGS` and return its stdout. Raises KubectlFailed with its stderr."""
+    def run(self, *args: str, stdin: str | None = None, timeout: float = 60.0, directory: Path | None = None) -> str:
+        """Run `kubectl ARGS`, in `directory` if given, and return its stdout. Raises KubectlFailed with its stderr."""
         ended = subprocess.run(
             [str(self._binary), *args],
             input=stdin if stdin is not None else "",
             capture_output=True,
             text=True,
             env=self._env,
+            cwd=directory,
             timeout=timeout,
             check=False,
         )

@@ -34,6 +34,8 @@ def test_one_broken_policy_among_two_hundred_changes(delivered: Delivery, goals:
     live = _in_force(delivered, "after", others, "before")
     _in_force(delivered, "before", [BROKEN], "after")
     messages = [_degraded(delivered, cluster) for cluster in delivered.clusters]
+    told = delivered.argo.run_from_guide("kubectl -n argocd get application ai-policies-azure-eu")
+    assert told == f"AIPolicy/{_name(BROKEN)}: {messages[0]}\n"
     goals += [
         Goal("of 200 changes, one broken: live in every cluster", str(live), "199", live == CHANGES - 1),
         Goal("the broken one in Argo CD", messages[0][:120], "Degraded, the compiler's words", True),
