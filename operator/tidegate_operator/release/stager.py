@@ -107,7 +107,7 @@ class Stager:
     def plan(self, compiled: Compiled, live: Content | None, secrets: Secrets) -> Plan | None:
         """What to publish to all, and what to some; None: what was compiled, to all at once."""
         wanted = compiled_content(compiled)
-        if live is None or live.digest == wanted.digest or agree(wanted.served, live.served):
+        if live is None or not live.served.entries or live.digest == wanted.digest or agree(wanted.served, live.served):
             self.drop()
             self._stopped = NO_STAGE
             return None

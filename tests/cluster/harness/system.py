@@ -94,11 +94,11 @@ class System:
         for process in self.processes:
             process.kill9()
 
-    def start_operator(self) -> ChildProcess:
-        """Start the operator (again); its log goes on in the same file."""
+    def start_operator(self, *, more: Sequence[str] = ()) -> ChildProcess:
+        """Start the operator (again), with these flags in addition; its log goes on in the same file."""
         urls = [f"http://127.0.0.1:{admin}" for _, admin in self._ports]
         # A container that restarts keeps its Pod's name, so it need not wait for its own Lease to run out.
-        more = ["--identity", "the-operator", *self._operator_more]
+        more = ["--identity", "the-operator", *self._operator_more, *more]
         self._operator = start_operator(self.server, data_plane_urls=urls, directory=self.directory, more=more)
         return self._operator
 

@@ -54,6 +54,18 @@ class MemoryApi(Api):
         self.after(method, path)
         return json.dumps(answer).encode()
 
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> tuple[Mapping[str, str], bytes]:
+        return {}, await self.request(method, path, query=query, body=body, content_type=content_type)
+
     def edit(self, path: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Somebody else changes an object."""
         item = copy.deepcopy(self.objects[path])
