@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -120,10 +123,6 @@ class Containerd:
 
 def write_static_image(archive: Path, program: Path, name: str) -> None:
     """Write a docker archive of one layer with one program, which is its entry point."""
-    import hashlib
-    import io
-    import json
-
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         tar.add(program, arcname=program.name)

@@ -54,7 +54,7 @@ class ControlPlane(ApiServer):
             ),
             ("kube-scheduler", []),
         ):
-            command = [
+            command: list[str | Path] = [
                 self._binaries / name,
                 f"--kubeconfig={self.admin_kubeconfig}",
                 f"--authentication-kubeconfig={self.admin_kubeconfig}",

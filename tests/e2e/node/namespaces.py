@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -96,13 +97,11 @@ def _supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
         if process.poll() is None:
             process.kill()
             process.wait()
-        _wait_gone(process.pid)
+        _wait_gone()
 
 
-def _wait_gone(session: int) -> None:
+def _wait_gone() -> None:
     """`unshare` may end a moment before the kernel has killed the last process of the namespace."""
-    import time
-
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and any(_busy(folder) for folder in container_cgroups()):
         time.sleep(0.1)

@@ -129,7 +129,7 @@ class Release:
 
 def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """`more` over `base`, as Helm merges values."""
-    result = json.loads(json.dumps(base))
+    result: dict[str, Any] = json.loads(json.dumps(base))
     for name, value in more.items():
         result[name] = merged(result.get(name, {}), value) if isinstance(value, dict) else value
     return result
