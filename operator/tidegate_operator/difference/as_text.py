@@ -54,7 +54,7 @@ def summary(effect: Effect) -> str:
     ]
     words = [f"{count} {one if count == 1 else many}" for count, one, many in parts if count]
     if effect.replay is not None and effect.replay.differing:
-        words.append(f"{effect.replay.differing} recorded requests decided otherwise")
+        words.append(f"{change_words(effect.replay.differing, 'recorded request')} decided otherwise")
     return ", ".join(words) or "routes change"
 
 

@@ -13,6 +13,7 @@ from tidegate_dataplane.engine.path import path_of
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import Guard, Names, Route
 from tidegate_dataplane.snapshot.entries import Operation
+from tidegate_operator.difference.profile import expressions_of, reads_of, rules_of
 from tidegate_operator.inquiry.calls import ANY
 
 _LITERAL = re.compile(r"'([^'\\]{1,128})'|\"([^\"\\]{1,128})\"")
@@ -82,7 +83,10 @@ def _models(route: Route, sides: Iterable[Route]) -> Iterator[str]:
     named = {_sample(glob): None for glob in globs}
     claimed = Names(globs)
     for guard in {id(guard): guard for side in sides for guard in (side.guard, side.shadow) if guard}.values():
-        named |= {name: None for name in _spoken_of(guard) if claimed.match(name)}
+        rules = _spoken_of(guard)
+        named |= {name: None for name in rules.names if claimed.match(name)}
+        # Such as `-internal` of request.model.endsWith('-internal').
+        named |= {f"{glob[:-1]}{part}": None for glob in globs for part in rules.parts}
     yield from (name for name in named if name not in exact)
 
 
@@ -90,21 +94,25 @@ def _sample(pattern: str) -> str:
     return f"{pattern[:-1]}{ANY}" if pattern.endswith("*") else pattern
 
 
+class _Spoken(NamedTuple):
+    """Models that rules name, and texts in expressions about the model, which may be names or parts of names."""
+
+    names: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
 @lru_cache(maxsize=1024)
-def _spoken_of(guard: Guard) -> tuple[str, ...]:
-    """The models that rules name, and the texts in their expressions, any of which may be one."""
-    found: dict[str, None] = {}
-    for rule in (*guard.deny, *(rule for _, rules in guard.allow for rule in rules)):
+def _spoken_of(guard: Guard) -> _Spoken:
+    names: dict[str, None] = {}
+    for rule in rules_of(guard):
         if rule.models is not None:
-            found |= dict.fromkeys(sorted(rule.models.exact))
-            found |= dict.fromkeys(f"{prefix}{ANY}" for prefix in rule.models.prefixes)
-        if rule.program is not None:
-            found |= dict.fromkeys(_texts(rule.program.source))
-    for risk in guard.risks:
-        for signal in risk.signals:
-            if signal.program is not None:
-                found |= dict.fromkeys(_texts(signal.program.source))
-    return tuple(found)
+            names |= dict.fromkeys(sorted(rule.models.exact))
+            names |= dict.fromkeys(f"{prefix}{ANY}" for prefix in rule.models.prefixes)
+    texts: dict[str, None] = {}
+    for source in expressions_of(guard):
+        if any((read.root, read.member) == ("request", "model") for read in reads_of(source)):
+            texts |= dict.fromkeys(_texts(source))
+    return _Spoken((*names, *texts), tuple(texts))
 
 
 @lru_cache(maxsize=4096)
