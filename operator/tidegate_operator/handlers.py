@@ -17,6 +17,10 @@ from tidegate_operator.resources import RESOURCES
 from tidegate_operator.world import LIST_LABEL
 
 LIST_CHUNK = 250
+# A watch that says nothing, though the server was asked to end it long before, has died in silence. What happened since
+# its last bookmark is still in the server's memory then.
+WATCH_SECONDS = 30
+SILENCE_SECONDS = 40
 # Kopf keeps a task for each object for so long after its last event, in seconds.
 WORKER_IDLE_SECONDS = 0.5
 
@@ -73,6 +77,8 @@ def settings_for(gateway: Gateway, *, own: bool = False, service: str | None = N
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.queueing.idle_timeout = WORKER_IDLE_SECONDS
     settings.watching.chunk_size = LIST_CHUNK
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
     settings.networking.request_timeout = 60
     settings.networking.error_backoffs = Backoffs()
     settings.watching.field_selectors[kopf_selector(SECRETS)] = "type=Opaque"
