@@ -20,7 +20,6 @@ from e2e.admission.installing import apply_policies
 
 ROOT = Path(__file__).resolve().parents[3]
 ROUNDS = 5
-SECONDS = 60
 
 
 @pytest.mark.timeout(300)
@@ -55,7 +54,6 @@ def test_the_three_judges_say_the_same(tmp_path: Path) -> None:
     )
     assert len(refused) > 50
     assert len(turned_down) > 10
-    assert seconds < SECONDS
 
 
 def _policies_refuse_no_more(server: ApiServer, outcome: Pass, mutants: list[Mutant]) -> None:
