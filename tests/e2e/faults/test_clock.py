@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ class MovedSystem(System):
         """Holds by how many seconds the clock is wrong."""
         return self.directory / "clock"
 
-    def start_operator(self, **_: object) -> ChildProcess:
+    def start_operator(self, *, more: Sequence[str] = ()) -> ChildProcess:
         urls = [part for _, admin in self._ports for part in ("--data-plane-url", f"http://127.0.0.1:{admin}")]
         config = self.server.kubeconfig_for_serviceaccount(SYSTEM_NAMESPACE, OPERATOR_ACCOUNT)
         program: list[str | Path] = [sys.executable, Path(__file__).with_name("moved_clock.py"), self.clock, "operator"]
@@ -40,6 +40,7 @@ class MovedSystem(System):
             "--identity",
             "the-operator",
             *urls,
+            *more,
         ]
         self._operator = ChildProcess("operator", [*program, *flags], log=self.directory / "operator.log")
         return self._operator
