@@ -12,7 +12,9 @@ from typing import Any
 
 from compiling.case import facts_of, next_world, read_back
 from tidegate_operator.compile import Served, compile_world
-from tidegate_operator.conditions import NO_STATUS, PlaneReport, judge, status_body
+from tidegate_operator.conditions import NO_STATUS, Held, PlaneReport, ProgrammedReason, judge, status_body
+from tidegate_operator.release.hold import Freeze, Rollback
+from tidegate_operator.release.planning import freeze_message, rollback_message
 from tidegate_operator.world import Kind, ObjectKey, World
 
 Object = dict[str, Any]
@@ -36,6 +38,31 @@ _OUT_OF_ORDER = {
     "notAfter": "2026-11-01T00:00:00Z",
 }
 _WHOLE = [{"kind": "Namespace"}]
+
+
+_STOPPED = "The roll-out of revision 42 was stopped on plane-1 by gate deny-rate: 40 % of calls against 1 % elsewhere."
+_HELD = (
+    (
+        "suspended_frozen",
+        "Suspended",
+        "InProgress",
+        Held(ProgrammedReason.FROZEN, freeze_message(Freeze("release day"))),
+    ),
+    (
+        "degraded_rolled_back",
+        "Degraded",
+        "Failed",
+        Held(ProgrammedReason.PINNED_TO_REVISION, rollback_message(Rollback(41, "too many denials"))),
+    ),
+    ("degraded_rollout_stopped", "Degraded", "Failed", Held(ProgrammedReason.ROLLOUT_STOPPED, _STOPPED)),
+    (
+        "progressing_tried_first",
+        "Progressing",
+        "InProgress",
+        Held(ProgrammedReason.CANARY, "Tried on 1 data planes first: plane-1."),
+    ),
+)
+"""What is declared and waits, though nothing is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +189,8 @@ def cases(kind: Kind) -> Iterator[Case]:
         yield _judged(
             "degraded_refused_not_placed", "Degraded", "Failed", kind, [{**specs.bad, "placement": ELSEWHERE}]
         )
+    for name, health, kstatus, held in _HELD:
+        yield _judged(name, health, kstatus, kind, [specs.good], held=held)
     yield from _MORE.get(kind, lambda: iter(()))()
 
 
@@ -215,6 +244,7 @@ def _status(
     planes: tuple[PlaneReport, ...] = RUNS_IT,
     first_revision: int | None = REVISION,
     others: list[Object] | None = None,
+    held: Held | None = None,
 ) -> Object:
     """The status after each of `specs` was applied in turn, a minute apart."""
     world, served, status = World({}), Served({}), NO_STATUS
@@ -232,6 +262,7 @@ def _status(
             planes=planes,
             previous=status,
             now=NOW + timedelta(minutes=minute),
+            held=held,
         )
     return status_body(status)
 

@@ -45,8 +45,13 @@ if refs ~= nil and refs.status == "False" then
   return health("Degraded", refs.message)
 end
 
-if ready.reason == "DataPlaneRefused" or ready.reason == "NotServed" then
+-- Of what is Stalled somebody must do something about: a data plane refused it, or it was rolled back.
+if conditions.Stalled ~= nil or ready.reason == "NotServed" then
   return health("Degraded", ready.message)
+end
+
+if ready.reason == "Frozen" then
+  return health("Suspended", ready.message)
 end
 
 return health("Progressing", ready.message)
