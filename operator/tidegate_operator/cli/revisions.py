@@ -129,7 +129,7 @@ def _because(record: Record) -> str:
     if record.why is Why.ROLLBACK:
         return f"rollback to {record.of}{_said(record.by, record.reason)}; "
     if record.why is Why.CLOSING:
-        return f"closed while frozen{_said(record.by, record.reason)}; "
+        return f"closings only{_said(record.by, record.reason)}; "
     if record.why is Why.STOPPED:
         return f"roll-out of {record.of} stopped: {record.reason}; "
     return ""

@@ -19,6 +19,7 @@ from tidegate_dataplane.source.state import Health
 from tidegate_dataplane.upstream import UpstreamClient
 
 INDEX = ("configmaps", "tidegate-default")
+CANARY = ("configmaps", "tidegate-default-canary")
 SECRET = ("secrets", "tidegate-default-credentials")
 
 
@@ -72,7 +73,7 @@ async def test_what_is_published_is_loaded_and_only_changed_shards_are_fetched()
         publish(api, bundle(1))
         async with following(api) as follower:
             await follower.at(1)
-            await until(lambda: api.watching(*INDEX))
+            await until(lambda: api.watching(*INDEX) and api.watching(*CANARY))
             seen = len(api.requests)
             publish(api, bundle(2))
             await follower.at(2)
