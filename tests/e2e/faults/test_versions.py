@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from cluster.harness.apiserver import ApiServer
-from cluster.harness.callers import ask, status_of
+from cluster.harness.callers import Reply, ask, status_of
 from cluster.harness.conditions import wait_for_condition
 from cluster.harness.gateway import DataPlane, start_data_plane, start_operator
 from cluster.harness.install import apply_crds, apply_folder, apply_rbac
 from cluster.harness.objects import key_policy, mock_backend, path_of, tenant
-from cluster.harness.processes import ChildProcess, wait_until
+from cluster.harness.processes import ChildProcess, DeadlineExceeded, wait_until
 from cluster.harness.published import read_published
 from cluster.harness.rest import Rest
 from e2e.faults.changes import KEY, TEAM
@@ -70,16 +70,20 @@ class Mixed:
 
     def says(self, text: str, *, planes: list[DataPlane] | None = None) -> None:
         """Wait until those data planes answer so."""
-        asked = self.planes if planes is None else planes
+        asked, last = self.planes if planes is None else planes, list[Reply]()
 
         def holds() -> bool:
+            nonlocal last
             try:
-                replies = [ask(plane.url, key=KEY) for plane in asked]
+                last = [ask(plane.url, key=KEY) for plane in asked]
             except OSError:
                 return False  # it has only just been started
-            return all(reply.status == 200 and reply.text == text for reply in replies)
+            return all(reply.status == 200 and reply.text == text for reply in last)
 
-        wait_until(holds, what=f"{text!r} from each data plane", deadline=60)
+        try:
+            wait_until(holds, what=f"{text!r} from each data plane", deadline=60)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(f"{error}: {[(reply.status, reply.body[:300]) for reply in last]}") from None
 
     def wait_for(self, item: Any, kind: str, status: str = "True", *, reason: str | None = None) -> Any:
         return wait_for_condition(self.admin, path_of(item), kind, status, reason=reason, deadline=60)
