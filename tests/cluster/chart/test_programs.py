@@ -19,11 +19,13 @@ from tidegate_operator.cli import app, register
 _EVERYTHING = Path(__file__).with_name("everything.yaml")
 _VALUES = [*sorted((CHART / "examples").glob("*.yaml")), _EVERYTHING]
 # Where a pod has them from itself, or a chart has no use for them.
-_NOT_OF_THE_CHART = {
+_NO_VALUE_OF_THE_DATA_PLANE = {
     "--help",
     *("--kubeconfig", "--api-server", "--api-ca", "--api-token-file", "--snapshot-file"),
     *("--tls-certificate", "--tls-key"),  # --tls-dir has both
 }
+# It finds the data planes by their Service, and has its name from POD_NAME.
+_NO_VALUE_OF_THE_OPERATOR = {"--kubeconfig", "--data-plane-url", "--identity"}
 
 
 @pytest.mark.parametrize("values", _VALUES, ids=lambda path: path.stem)
@@ -37,7 +39,7 @@ def test_every_flag_of_the_data_plane_has_a_value(helm: Helm) -> None:
     """A new flag of the program wants a value of the chart, or a line above."""
     flags = {flag for action in _parser()._actions for flag in action.option_strings if flag.startswith("--")}
     given = {flag.partition("=")[0] for flag in _args(helm, _EVERYTHING, "dataplane")}
-    assert flags - given == _NOT_OF_THE_CHART
+    assert flags - given == _NO_VALUE_OF_THE_DATA_PLANE
 
 
 def test_the_values_say_what_the_settings_become(helm: Helm) -> None:
@@ -57,6 +59,13 @@ def test_the_operator_takes_its_flags(helm: Helm, values: Path) -> None:
     parameters = _operator_parameters(_args(helm, values, "operator"))
     assert parameters["data_plane_service"] == _admin_service(helm, values)
     assert Address.parse(parameters["health_listen"]).port == 8081
+
+
+def test_every_flag_of_the_operator_has_a_value(helm: Helm) -> None:
+    """As above."""
+    flags = {flag for parameter in _operator().params for flag in parameter.opts}
+    given = {flag.partition("=")[0] for flag in _args(helm, _EVERYTHING, "operator")}
+    assert flags - given == _NO_VALUE_OF_THE_OPERATOR
 
 
 def test_the_operator_is_told_of_the_cluster(helm: Helm) -> None:
@@ -158,11 +167,16 @@ def _settings(args: list[str]) -> Settings:
 
 
 def _operator_parameters(args: list[str]) -> dict[str, Any]:
+    assert args[0] == "operator"
+    parameters: dict[str, Any] = _operator().make_context("operator", args[1:]).params
+    return parameters
+
+
+def _operator() -> Any:
+    """The subcommand, as the program itself finds it."""
     register.register(app)
     group: Any = typer.main.get_command(app)
-    name, command, rest = group.resolve_command(Context(group), args)
-    parameters: dict[str, Any] = command.make_context(name, rest).params
-    return parameters
+    return group.resolve_command(Context(group), ["operator"])[1]
 
 
 def _by_name(objects: list[dict[str, Any]]) -> dict[tuple[str, str], Any]:
