@@ -45,6 +45,23 @@ def read_content(shards: Iterable[tuple[str, str, bytes]]) -> Content:
     return Content(tuple(encoded), Served.from_shards(decoded))
 
 
+def adopted(content: Content, known: Served) -> Content:
+    """The same content with the very entries of `known`, in their order, wherever they are equal.
+
+    What was read back is equal to what is compiled, but not the same: each comparison would look into every entry.
+    """
+    mine = content.served.entries
+    entries = {
+        key: entry if entry == former else former
+        for key, entry in known.entries.items()
+        if (former := mine.get(key)) is not None
+    }
+    entries |= {key: entry for key, entry in mine.items() if key not in entries}
+    lists = dict(content.served.lists)
+    lists |= {key: parts for key, parts in known.lists.items() if lists.get(key) == parts}
+    return Content(content.shards, Served(entries, lists))
+
+
 def same_words(one: AnyEntry | None, other: AnyEntry | None) -> bool:
     """Whether two entries say the same, whichever generations they were compiled from."""
     if one is other or one == other:

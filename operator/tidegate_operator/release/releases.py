@@ -14,7 +14,7 @@ from tidegate_operator.conditions import Held, ProgrammedReason
 from tidegate_operator.outputs import Live, Recovered
 from tidegate_operator.release.changes import Change, changes, key_of_change
 from tidegate_operator.release.closing import Closer
-from tidegate_operator.release.content import Content, agree
+from tidegate_operator.release.content import Content, adopted, agree
 from tidegate_operator.release.historian import Historian, HistoryDamaged
 from tidegate_operator.release.history import NAMED_CHANGES, NAMED_COMMITS, Record, Why, shards_of
 from tidegate_operator.release.hold import Rollback
@@ -54,6 +54,8 @@ class Releases:
         self._closer = Closer()
         self._live: Content | None = None
         self._revision = 0
+        # Entries that were read back are equal to those compiled, but not the same: comparing them takes long.
+        self._read_back = False
         self._base: tuple[Rollback, Content] | None = None
         self._held: Mapping[ObjectKey, Held] = {}
         self._pinned = 0
@@ -80,7 +82,7 @@ class Releases:
         """
         history = await self._historian.recover()
         await self._watch.read()
-        self._base, self._held = None, {}
+        self._base, self._held, self._read_back = None, {}, True
         self._live, self._revision = _content_of(recovered), recovered.live.revision if recovered.live else 0
         if self._stager is not None:
             self._stager.recover(recovered.stage)
@@ -104,14 +106,14 @@ class Releases:
         if self._stager is not None and plan is not None:
             self._stager.drop()
         elif self._stager is not None:
-            plan = self._stager.plan(compiled, self._live, secrets)
+            plan = self._stager.plan(compiled, self._published_before(compiled), secrets)
         return plan or as_compiled(compiled)
 
     def published(self, plan: Plan, revision: int, tried: int = 0) -> None:
         """Take note: `plan` is published, or confirmed, as `revision`; some data planes try `tried`, 0 for none."""
         if self._stager is not None:
             self._stager.published(tried)
-        before, self._live = self._live, plan.content
+        before, self._live, self._read_back = self._live, plan.content, False
         self._tell(plan.held)
         if revision == self._revision:
             return
@@ -150,7 +152,7 @@ class Releases:
             self._historian.pin(0)
             self._unpin("")
             return None
-        base = await self._content(wish)
+        base = await self._content(wish, compiled)
         if base is None:
             if self._base is None:
                 return None
@@ -169,7 +171,7 @@ class Releases:
         return rolled_back(compiled, content, wish, secrets)
 
     def _as_frozen(self, compiled: Compiled, secrets: Secrets) -> Plan | None:
-        freeze, live = self._watch.hold.freeze, self._live
+        freeze, live = self._watch.hold.freeze, self._published_before(compiled)
         holds = freeze is not None and freeze.holds(self._now()) and live is not None
         if holds != self._frozen:
             self._frozen = holds
@@ -178,12 +180,17 @@ class Releases:
             return None
         return frozen(compiled, self._closer.close(live, compiled.served), freeze, secrets)
 
+    def _published_before(self, compiled: Compiled) -> Content | None:
+        if self._read_back and self._live is not None and (self._stager is not None or self._watch.hold.freeze):
+            self._live, self._read_back = adopted(self._live, compiled.served), False
+        return self._live
+
     def _unpin(self, why: str) -> None:
         if self._pinned:
             _log.warning("not rolled back to revision %d any more%s", self._pinned, f": {why}" if why else "")
         self._pinned = 0
 
-    async def _content(self, wish: Rollback) -> Content | None:
+    async def _content(self, wish: Rollback, compiled: Compiled) -> Content | None:
         """The content of the wished revision, or of the revision that was published by this wish before."""
         if self._base is not None and self._base[0] == wish:
             return self._base[1]
@@ -198,7 +205,7 @@ class Releases:
                 fault = str(damaged)
                 continue
             self._fault = ""
-            return content
+            return adopted(content, compiled.served)
         if fault != self._fault:
             _log.error("cannot roll back, nothing changes: %s", fault)
             self._fault = fault
