@@ -24,7 +24,7 @@ _GRACE = 45.0
 """Seconds to end in order after Ctrl-C."""
 
 _FOREIGN = ("kubelet", "containerd", "dockerd", "k3s", "kube-proxy")
-_PROGRAMS = ("unshare", "nft", "runc", "ip")
+_PROGRAMS = ("setpriv", "unshare", "nft", "runc", "ip")
 _PLUGIN = Path("/usr/lib/cni/bridge")
 
 
@@ -77,7 +77,22 @@ def run_apart(command: Sequence[str], *, environment: Mapping[str, str] | None =
 
 
 def _supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    apart = ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc", "--"]
+    # Both ties are the kernel's: when this process is killed, so is unshare, and with it the first process inside.
+    apart = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--ipc",
+        "--uts",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--",
+    ]
     inside = [sys.executable, "-m", "e2e.node.inside", *command]
     process = subprocess.Popen([*apart, *inside], env=dict(environment), start_new_session=True)
     asked = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import time
 
 import pytest
@@ -14,6 +16,13 @@ from e2e.node.load import Connection, Load, chat_request
 from e2e.node.release import Release
 
 pytestmark = pytest.mark.timeout(900)
+
+
+def test_nothing_of_it_can_reach_anything_else(cluster: Cluster) -> None:
+    for address in ("192.0.2.1", "198.51.100.1"):  # a documentation network each; a machine with a route would wait
+        with socket.socket() as probe:
+            probe.settimeout(5)
+            assert probe.connect_ex((address, 443)) == errno.ENETUNREACH
 
 
 def test_the_chart_is_installed_and_its_pods_become_ready(cluster: Cluster, release: Release) -> None:
