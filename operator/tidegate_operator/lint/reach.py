@@ -140,7 +140,36 @@ class Reach:
         """False only when no call of the consumer on this route is ever let in."""
         if route.subscriptions is not None and not live_subscription(route.subscriptions, consumer.key, self.now):
             return False
-        who = Caller(consumer.namespace, consumer.roles, methods)
+        return self._may_pass(route, Caller(consumer.namespace, consumer.roles, methods))
+
+    def enterable(self) -> set[str]:
+        """The keys of the routes on which some call of some consumer may be let in. Equal consumers are tried once."""
+        found: set[str] = set()
+        tried: set[Caller] = set()
+        for consumer in self.runtime.consumers.values():
+            who = Caller(consumer.namespace, consumer.roles, self.methods(consumer))
+            if consumer.entry.suspended or not who.methods or who in tried:
+                continue
+            tried.add(who)
+            open_routes = (route for route in self.admitting(who.namespace) if route.subscriptions is None)
+            found.update(route.key for route in open_routes if self._may_pass(route, who))
+        found.update(route.key for route in self.runtime.routes.values() if self._subscribed(route))
+        return found
+
+    def _subscribed(self, route: Route) -> bool:
+        """Whether one of its subscribers may come in."""
+        if route.subscriptions is None:
+            return False
+        for key in route.subscriptions.by_consumer:
+            consumer = self.runtime.consumers.get(key)
+            if consumer is None or consumer.entry.suspended:
+                continue
+            admitted = route.admits is None or consumer.namespace in route.admits
+            if admitted and self.may_enter(route, consumer, self.methods(consumer)):
+                return True
+        return False
+
+    def _may_pass(self, route: Route, who: Caller) -> bool:
         place = (route.key, who)
         known = self._entered.get(place)
         if known is None:

@@ -16,7 +16,7 @@ _OTHER = "\x00"
 
 def routes(view: View) -> Iterator[Finding]:
     """Who can call, and where the calls go."""
-    enterable = _enterable(view)
+    enterable = view.reach.enterable()
     hosts = [host for host in view.runtime.table.hosts if host != ANY_HOST]
     claims = sum(len(route.entry.models) * len(route.entry.operations) for route in view.runtime.routes.values())
     affordable = claims * (len(hosts) + 1) <= _MOST_TRIED
@@ -28,15 +28,6 @@ def routes(view: View) -> Iterator[Finding]:
         yield from _targets(view, key, route)
         if affordable:
             yield from _shadowed(view, key, route, hosts)
-
-
-def _enterable(view: View) -> set[str]:
-    """Routes on which some consumer may be let in."""
-    found: set[str] = set()
-    for consumer in view.runtime.consumers.values():
-        if not consumer.entry.suspended:
-            found.update(route.key for route in view.reach.routes_for(consumer))
-    return found
 
 
 def _callers(view: View, key: ObjectKey, route: Route, enterable: set[str]) -> Iterator[Finding]:
