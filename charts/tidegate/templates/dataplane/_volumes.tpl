@@ -30,7 +30,7 @@
 {{- end }}
 {{- if include "tidegate.store.used" . }}
 # What this data plane has used of shared limits. It outlives the container; with the pod it goes, after the data plane
-# has given back to the store what it held.
+# has told the store everything.
 - name: journal
   emptyDir:
     sizeLimit: {{ $plane.journal.sizeLimit }}
