@@ -95,11 +95,15 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> OldVersion:
 
 
 @pytest.fixture
-def mixed(server: ApiServer, tmp_path: Path, old: OldVersion) -> Iterator[Mixed]:
-    """Nothing runs yet; today's CRDs are installed."""
-    found = Mixed(server, tmp_path, old)
-    with found.running:
-        yield found
+def mixed(tmp_path: Path, old: OldVersion) -> Iterator[Mixed]:
+    """Nothing runs yet; the former version's CRDs are installed."""
+    with ApiServer() as server:
+        apply_crds(server, old.crds)
+        apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
+        server.ensure_namespace(TEAM)
+        found = Mixed(server, tmp_path, old)
+        with found.running:
+            yield found
 
 
 @pytest.mark.timeout(400)
@@ -114,6 +118,7 @@ def test_operators_of_two_versions_take_turns(mixed: Mixed) -> None:
     mixed.wait_for(key_policy(TEAM), "Accepted", "False")
     revisions = [_revision(mixed)]
 
+    install(mixed.server)
     newer = mixed.operator("newer")
     former.kill9()
     wait_until(lambda: mixed.schema() == SCHEMA_VERSION, what="the newer operator to publish", deadline=60)
@@ -123,9 +128,10 @@ def test_operators_of_two_versions_take_turns(mixed: Mixed) -> None:
     assert mixed.admin.get(path_of(key_policy(TEAM)))["status"]["servedGeneration"] == 1
     revisions.append(_revision(mixed))
 
-    # Back again, as a rolled back Deployment goes. Broken objects are mended first: see the runbook.
+    # Back again, as a rolled back release goes: CRDs first, broken objects mended before (see the runbook).
     mixed.apply(key_policy(TEAM))
     mixed.wait_for(key_policy(TEAM), "Ready")
+    apply_crds(mixed.server, mixed.old.crds)
     mixed.operator("former-again", old=True)
     newer.stop()
     wait_until(lambda: mixed.schema() == 2, what="the former operator to publish again", deadline=60)
@@ -145,6 +151,7 @@ def test_old_data_planes_keep_what_they_have_and_say_why(mixed: Mixed) -> None:
     former.stop()
     held = int(status_of(outdated.admin_url)["revision"])
 
+    install(mixed.server)
     mixed.operator("newer")
     mixed.apply(mock_backend(TEAM, reply="By the newer."))
     mixed.says("By the newer.", planes=[current])
@@ -158,6 +165,23 @@ def test_old_data_planes_keep_what_they_have_and_say_why(mixed: Mixed) -> None:
     # The Deployment replaces it.
     outdated.process.stop()
     mixed.wait_for(mock_backend(TEAM), "Programmed")
+
+
+@pytest.mark.timeout(400)
+def test_an_old_operator_under_new_crds_keeps_what_it_served(mixed: Mixed) -> None:
+    """New CRDs may fill in a field that the old operator does not know: then it goes on with the last good forms."""
+    mixed.plane("one")
+    former = mixed.operator("former", old=True)
+    mixed.apply(*tenant(TEAM, KEY, reply="As before."))
+    mixed.says("As before.")
+    install(mixed.server)
+    former.kill9()
+    mixed.operator("former", old=True)
+    caller = tenant(TEAM, KEY)[3]
+    mixed.wait_for(caller, "Accepted", "False", reason="Invalid")
+    mixed.says("As before.")
+    mixed.apply(mock_backend(TEAM, reply="Still follows."))
+    mixed.says("Still follows.")
 
 
 @pytest.mark.timeout(400)
