@@ -40,10 +40,10 @@ def differing(before: Served, after: Served) -> set[ObjectKey]:
     if len(old) == len(new):
         # After an edit both have the same keys in the same order: to walk them side by side needs no lookup.
         edited = set()
-        for (key, former), (other, entry) in zip(old.items(), new.items(), strict=True):
+        for (key, before_it), (other, entry) in zip(old.items(), new.items(), strict=True):
             if key is not other and key != other:
                 break
-            if former is not entry and former != entry:
+            if before_it is not entry and before_it != entry:
                 edited.add(key)
         else:
             return edited
