@@ -101,7 +101,7 @@ def test_a_subscription_that_is_gone_is_taken_out_and_none_is_added() -> None:
     assert found.subscribers == (replace(two, not_after=5),)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(worlds(), worlds())
 def test_no_credential_is_let_in_that_the_present_refuses(held_world: World, present_world: World) -> None:
     held = compiled_content(compile_world(held_world, FACTS))
