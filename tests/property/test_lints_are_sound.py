@@ -161,7 +161,7 @@ def lets_in(runtime: Runtime, who: Identity) -> bool:
     return any(bool(found) and not isinstance(found, Denial) for found in listed)
 
 
-thorough = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+thorough = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @given(worlds(st.none() | st.sampled_from(WHENS)))

@@ -82,7 +82,8 @@ def _uses(route: Route) -> Iterator[Asked]:
     """What a caller can come in for. Rules may let list models whom they do not let use them (engine/catalogue.py)."""
     yield from asked_of(route)
     if any(rule.operations and Operation.MODELS in rule.operations for _, rules in route.guard.allow for rule in rules):
-        yield from listed_of(route)
+        # Only names are listed, never patterns.
+        yield from (Asked(Operation.MODELS, model) for model in route.entry.models if not model.endswith("*"))
 
 
 def rules_of(guard: Guard) -> Iterator[Rule]:
