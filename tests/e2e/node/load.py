@@ -19,15 +19,20 @@ from typing import Self
 _TIMEOUT = 20.0
 _CONNECT_TRIES = 40
 _CONNECT_PAUSE = 0.05
+_KEEPING, _OPENING, _STREAMING = 8, 8, 2
+
+CALLERS = _KEEPING + _OPENING + _STREAMING
+"""Requests that are under way at one time, at the most."""
 
 
 @dataclass
 class Account:
-    """What came of the requests. `cut` are those that were sent on a connection that then broke, with their times."""
+    """What came of the requests. `cut` are the times of those that were sent on a connection that then broke;
+    `connect_retries` those of connects that were refused, and tried again."""
 
     served: int = 0
     streams: int = 0
-    connect_retries: int = 0
+    connect_retries: list[float] = field(default_factory=list)
     closed_while_idle: int = 0
     cut: list[float] = field(default_factory=list)
     cut_streams: list[float] = field(default_factory=list)
@@ -43,7 +48,7 @@ class Account:
         return (
             f"{self.served} requests and {self.streams} streams served, {self.failures} failed"
             f" (cut {len(self.cut)}, streams cut {len(self.cut_streams)}, other {dict(self.refused)});"
-            f" connects tried again {self.connect_retries}, idle connections ended {self.closed_while_idle},"
+            f" connects tried again {len(self.connect_retries)}, idle connections ended {self.closed_while_idle},"
             f" slowest {self.slowest * 1000:.0f} ms"
         )
 
@@ -61,7 +66,9 @@ class Target:
 class Load:
     """Runs in a thread of its own while it is entered. `account` is whole afterwards."""
 
-    def __init__(self, target: Target, *, keeping: int = 8, opening: int = 8, rate: float = 300.0) -> None:
+    def __init__(
+        self, target: Target, *, keeping: int = _KEEPING, opening: int = _OPENING, rate: float = 300.0
+    ) -> None:
         """So many callers that keep connections and that open new ones, `rate` requests a second by all of them."""
         self._target = target
         self._callers = (keeping, opening)
@@ -87,7 +94,7 @@ class Load:
         keeping, opening = self._callers
         callers = [self._call(number, keeps=True) for number in range(keeping)]
         callers += [self._call(keeping + number, keeps=False) for number in range(opening)]
-        streams = [self._stream() for _ in range(2)]
+        streams = [self._stream() for _ in range(_STREAMING)]
         await asyncio.gather(*callers, *streams)
 
     async def _call(self, number: int, *, keeps: bool) -> None:
@@ -147,7 +154,7 @@ class Load:
             try:
                 return Connection(*await asyncio.open_connection(self._target.host, self._target.port))
             except OSError:
-                self.account.connect_retries += 1
+                self.account.connect_retries.append(time.monotonic())
                 await asyncio.sleep(_CONNECT_PAUSE)
         self.account.refused["connect"] += 1
         raise EOFError("nobody accepts connections")
