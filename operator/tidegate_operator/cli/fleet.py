@@ -14,8 +14,10 @@ import typer
 
 from tidegate_operator.fleet.cluster import ClusterView
 from tidegate_operator.fleet.commits import NoSuchRef, head_of, lags
+from tidegate_operator.fleet.json_form import as_json
 from tidegate_operator.fleet.read import NoContext, Where, context_names, read_fleet
-from tidegate_operator.fleet.show import INCOMPLETE, Fleet, as_json, as_table, fleet_of
+from tidegate_operator.fleet.table import as_table
+from tidegate_operator.fleet.view import INCOMPLETE, Fleet, fleet_of
 
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
