@@ -164,9 +164,13 @@ def _candidates(routes: Iterable[RouteEntry], entries: Entries, now: float) -> l
         if key.kind is not Kind.CONSUMER or not (everywhere or key.namespace in admitted):
             continue
         entry = cast(ConsumerEntry, entry)
+        name = f"{key.namespace}/{key.name}" if subscribers else ""
+        if name not in subscribers and _alike(key.namespace, entry) in found:
+            # Thousands are like one that was found: nothing more is asked about them.
+            continue
         usable = _usable(entry, now)
         if usable is not None:
-            alike = entry.source.key if entry.source.key in subscribers else _alike(usable)
+            alike: object = name if name in subscribers else _alike(key.namespace, usable)
             found.setdefault(alike, usable)
     return list(found.values())
 
@@ -179,15 +183,11 @@ def _usable(consumer: ConsumerEntry, now: float) -> ConsumerEntry | None:
     return consumer if keys == consumer.keys else msgspec.structs.replace(consumer, keys=keys)
 
 
-def _alike(consumer: ConsumerEntry) -> tuple[object, ...]:
-    issuers = frozenset((one.issuer, bool(one.match)) for one in consumer.tokens)
-    return (
-        consumer.source.namespace,
-        consumer.roles,
-        bool(consumer.keys),
-        bool(consumer.certificates),
-        issuers,
-    )
+def _alike(namespace: str, consumer: ConsumerEntry) -> tuple[object, ...]:
+    """What rules that hold for certain can tell of it."""
+    tokens = consumer.tokens
+    issuers = frozenset([one.issuer for one in tokens]) if tokens else None
+    return namespace, consumer.roles, bool(consumer.keys), bool(consumer.certificates), issuers
 
 
 def _runtime(routes: Iterable[RouteEntry], consumers: Iterable[ConsumerEntry], entries: Entries) -> Runtime:

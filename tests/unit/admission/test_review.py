@@ -197,6 +197,16 @@ def test_an_ended_key_lets_nobody_in() -> None:
     assert _topics(_world(*ALL), _update(APP, credentials=ended)) == [Topic.LOCKOUT]
 
 
+def test_an_ended_key_beside_a_certificate_hides_nobody_whose_key_works() -> None:
+    subject = [{"name": "c", "dns": "app.example.com"}]
+    old = {"apiKeys": [{"name": "old", "sha256": SHA[::-1], "notAfter": "2020-01-01T00:00:00Z"}], "mtls": subject}
+    first = _resource(Kind.CONSUMER, "aaa", {**CONSUMER, "credentials": old})
+    both = {**CONSUMER, "credentials": {**CONSUMER["credentials"], "mtls": [{"name": "c", "dns": "b.example.com"}]}}
+    second = _resource(Kind.CONSUMER, "bbb", both)
+    lower = _update(RULES, rateLimits=[{"name": "a", "requests": 1}])
+    assert _topics(_world(BACKEND, CHAT, RULES, first, second), lower) == []
+
+
 def test_a_policy_of_the_gateway_locks_routes_of_others_without_naming_them() -> None:
     policy = _resource(
         Kind.POLICY,
