@@ -125,6 +125,15 @@ class _Side:
         return known
 
 
+class _Row(NamedTuple):
+    """A Change of any slot and route that are alike."""
+
+    kind: Kind
+    before: Outcome
+    after: Outcome
+    callers: tuple[str, ...]
+
+
 _NO_ROUTE = RouteLikeness(NO_PROFILE, ())
 _Pair = tuple[int | None, int | None]
 _Groups = dict[_Pair, tuple[str, ...]]
@@ -141,6 +150,7 @@ class _Comparison:
         self._numbers: dict[Hashable, int] = {}
         self._groups: dict[Hashable, _Groups] = {}
         self._outcomes: dict[Hashable, Outcome] = {}
+        self._known_rows: dict[Hashable, tuple[_Row, ...]] = {}
         self._representatives: dict[tuple[int, int, Profile], Caller] = {}
         self._everybody = _by_namespace(former, self._new.callers, changed=False)
         self._changed = _by_namespace(former, self._new.callers, changed=True)
@@ -166,14 +176,45 @@ class _Comparison:
         if not callers:
             return
         for namespace in _visible(callers, old, new):
+            for row in self._rows(slot, old, new, namespace, callers, same=same):
+                yield Change(row.kind, slot, _name(old), _name(new), row.before, row.after, row.callers)
+
+    def _rows(
+        self,
+        slot: Slot,
+        old: Route | None,
+        new: Route | None,
+        namespace: str,
+        callers: dict[str, tuple[str, ...]],
+        *,
+        same: bool,
+    ) -> tuple[_Row, ...]:
+        """What differs for the callers of a namespace: the same on slots and routes that are alike."""
+        one, other = self._old.likeness(old), self._new.likeness(new)
+        name = (
+            *(self._number(alike.same) for alike in (one, other)),
+            *(self._number(call_likeness(slot, alike.profile)) for alike in (one, other)),
+            namespace,
+            same,
+        )
+        known = self._known_rows.get(name)
+        if known is None:
             groups = self._pairs(old, new, namespace, callers, same=same)
-            for (one, other), keys in groups.items():
-                if same and one == other:
-                    continue
-                before = ABSENT if one is None else self._outcome(self._old, slot, old, one)
-                after = ABSENT if other is None else self._outcome(self._new, slot, new, other)
-                for kind in kinds_of(before, after):
-                    yield Change(kind, slot, _name(old), _name(new), before, after, keys)
+            known = self._known_rows[name] = self._compared(slot, old, new, groups, same=same)
+        return known
+
+    def _compared(
+        self, slot: Slot, old: Route | None, new: Route | None, groups: _Groups, *, same: bool
+    ) -> tuple[_Row, ...]:
+        found: dict[tuple[Kind, Outcome, Outcome], list[str]] = {}
+        for (one, other), keys in groups.items():
+            if same and one == other:
+                continue
+            before = ABSENT if one is None else self._outcome(self._old, slot, old, one)
+            after = ABSENT if other is None else self._outcome(self._new, slot, new, other)
+            for kind in kinds_of(before, after):
+                found.setdefault((kind, before, after), []).extend(keys)
+        return tuple(_Row(*differing, tuple(sorted(keys))) for differing, keys in found.items())
 
     def _same(self, old: Route | None, new: Route | None) -> bool:
         """Whether nothing that the routes look at differs, but for the callers."""

@@ -7,10 +7,11 @@ from msgspec.structs import replace
 
 from tidegate_dataplane.engine.gates import BY_TOKEN
 from tidegate_dataplane.engine.subscribe import live_subscription
+from tidegate_dataplane.expressions import Program
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import Consumer, Identity, Route
 from tidegate_operator.difference.outcome import identities_of
-from tidegate_operator.difference.profile import Profile, profile_of
+from tidegate_operator.difference.profile import Profile, answer, profile_of
 from tidegate_operator.difference.slots import Slot
 
 NOBODY_KEY = ""
@@ -74,7 +75,8 @@ def likeness(caller: Caller, profile: Profile) -> Hashable:
     consumer = caller.consumer
     if consumer is None:
         return NOBODY_KEY
-    if profile.whole:
+    if profile.whole or (profile.of_consumer and any(identity.claims for identity in caller.identities)):
+        # To what is known of a consumer, claims of its token add.
         return caller.key, caller.proofs, _all_of(consumer)
     entry = consumer.entry
     attributes = entry.attributes
@@ -88,7 +90,15 @@ def likeness(caller: Caller, profile: Profile) -> Hashable:
         entry.type if "type" in profile.members else "",
         caller.key if "name" in profile.members or profile.scopes else "",
         tuple(identity.digests for identity in caller.identities) if profile.leaks else (),
+        _answers(consumer, profile.of_consumer),
     )
+
+
+def _answers(consumer: Consumer, programs: tuple[Program, ...]) -> Hashable:
+    if not programs:
+        return ()
+    variables: dict[str, object] = {"consumer": consumer.variables}
+    return tuple([answer(program, variables) for program in programs])
 
 
 def _attributes(attributes: dict[str, str], read: frozenset[str] | None) -> Hashable:
@@ -144,8 +154,10 @@ def call_likeness(slot: Slot, profile: Profile) -> Hashable:
     read = profile.request
     if profile.whole:
         return slot
+    asked: dict[str, object] = {"request": {"model": slot.model, "operation": slot.operation.value}}
     return (
-        slot.model if "model" in read else "",
+        slot.model if "model" in read else tuple([names.match(slot.model) for names in profile.models]),
+        tuple([answer(program, asked) for program in profile.of_model]),
         slot.operation if read & {"operation", "path"} else "",
         slot.base if "path" in read else "",
         slot.host if "host" in read else "",

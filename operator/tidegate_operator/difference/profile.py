@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from tidegate_dataplane.expressions import EvaluationError, Program
 from tidegate_dataplane.expressions.environment import NOW, RULE_ROOTS
 from tidegate_dataplane.expressions.references import Read, find_references
-from tidegate_dataplane.runtime.objects import Guard, Quota, Route, Rule
+from tidegate_dataplane.runtime.objects import Guard, Names, Quota, Route, Rule
 
+_ASKED = ("model", "operation")
 _PROVIDED_BY_CALLER = ("headers", "proxyHeaders", "address", "peer", "bodyBytes")
 
 
@@ -19,6 +21,9 @@ class Profile(NamedTuple):
 
     `members` are of the consumer, such as team. `request` holds members of the request. `whole`: of risk and approvals,
     everything may count. `scopes` tells whether a quota gives more to the counter of somebody.
+
+    Of what `of_consumer` (expressions that read the consumer alone), `of_model` (the model and the operation alone) and
+    `models` look at only their answers count, and not every name makes a class of its own.
     """
 
     roles: frozenset[str] | None
@@ -29,6 +34,9 @@ class Profile(NamedTuple):
     leaks: bool
     whole: bool
     scopes: bool
+    of_consumer: tuple[Program, ...] = ()
+    of_model: tuple[Program, ...] = ()
+    models: tuple[Names, ...] = ()
 
 
 def profile_of(route: Route) -> Profile:
@@ -40,12 +48,15 @@ def profile_of(route: Route) -> Profile:
 def _profile(guard: Guard, shadow: Guard | None, quotas: tuple[Quota, ...]) -> Profile:
     guards = (guard,) if shadow is None else (guard, shadow)
     rules = [rule for one in guards for rule in rules_of(one)]
-    reads = [read for one in guards for source in expressions_of(one) for read in reads_of(source)]
+    programs = [rule.program for rule in rules if rule.program is not None]
+    alone = {program: _alone(program) for program in programs}
+    mixed = [program.source for program in programs if alone[program] is None]
+    reads = [read for source in mixed for read in reads_of(source)]
     of_consumer = {read.member: read.keys for read in reads if read.root == "consumer"}
     members = set(of_consumer) - {"roles", "attributes", "methods", "plan", "namespace"}
     roles = frozenset[str]().union(*(rule.roles for rule in rules if rule.roles is not None))
     request = {read.member for read in reads if read.root == "request"}
-    if any(rule.models is not None for rule in rules) or any(one.by_target for one in guards):
+    if any(one.by_target for one in guards):
         request.add("model")
     if any(rule.operations is not None for rule in rules):
         request.add("operation")
@@ -62,7 +73,27 @@ def _profile(guard: Guard, shadow: Guard | None, quotas: tuple[Quota, ...]) -> P
         leaks=any(one.leaks for one in guards),
         whole=any(one.risks for one in guards),
         scopes=any(extra.scope for one in quotas for limit in one.limits for extra in limit.extras),
+        of_consumer=tuple(program for program in alone if alone[program] == "consumer"),
+        of_model=tuple(program for program in alone if alone[program] == "request"),
+        models=tuple(dict.fromkeys(rule.models for rule in rules if rule.models is not None)),
     )
+
+
+def _alone(program: Program) -> str | None:
+    """The variable on which an expression depends alone; None where it looks at more than that."""
+    reads = reads_of(program.source)
+    roots = {read.root for read in reads}
+    if roots <= {"consumer"} and not any(read.member in ("methods", "plan") for read in reads):
+        return "consumer"
+    return "request" if all(read.root == "request" and read.member in _ASKED for read in reads) else None
+
+
+def answer(program: Program, variables: dict[str, object]) -> bool | None:
+    """What an expression that needs only these variables comes to; None: it has no value."""
+    try:
+        return program.evaluate(variables)
+    except EvaluationError:
+        return None
 
 
 def _attributes(reads: Iterable[Read]) -> frozenset[str] | None:

@@ -74,5 +74,6 @@ def _shell(folder: Path, text: str) -> str:
         check=False,
     )
     assert done.returncode in (0, 1), done.stderr
-    assert not done.stderr, done.stderr
+    # A busy machine is told how far it has come.
+    assert all(line.startswith("tidegate diff: ") for line in done.stderr.splitlines()), done.stderr
     return done.stdout
