@@ -38,6 +38,8 @@ CONTENT_KEY = "shard.json.gz"
 KEPT_LABEL = "tidegate.dev/kept"
 CONCURRENCY = 4
 RETRY_SECONDS = (0.5, 1, 2, 5, 10, 30)
+# However fast revisions follow each other, the list, which may have some 100 KiB, is written only so often.
+PAUSE_SECONDS = 1.0
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -163,12 +165,14 @@ class Historian:
 
     async def run(self) -> None:
         """Write until cancelled; what fails is tried again."""
-        failures = 0
+        failures, loop, last = 0, asyncio.get_running_loop(), -PAUSE_SECONDS
         while True:
             if not self._has_work():
                 self._idle.set()
                 self._wakeup.clear()
                 await self._wakeup.wait()
+            await asyncio.sleep(max(0.0, last + PAUSE_SECONDS - loop.time()))
+            last = loop.time()
             try:
                 async with self._lock:
                     await self._write()

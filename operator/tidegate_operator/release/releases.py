@@ -98,6 +98,8 @@ class Releases:
     def reset(self) -> None:
         """Leadership was lost."""
         self._historian.reset()
+        if self._stager is not None:
+            self._stager.reset()
         self._held, self._pinned, self._frozen = {}, 0, False
 
     async def plan(self, compiled: Compiled, secrets: Secrets) -> Plan:

@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 # So long a data plane may take to run what it is given, and so long all that try may be gone.
 TAKE_SECONDS = 10.0
+_NOT_SERVED = "NotServed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class _Trial:
     seen: float = 0.0
     passed: bool = False
     promoting: bool = False
+    moved: bool = False
     failure: Failure | None = None
     calls: int = 0
 
@@ -97,6 +99,10 @@ class Stager:
         """Begin a term of leadership. A trial that was on is begun anew; a content that failed stays out."""
         self._trial = None
         self._stopped = stage if stage.phase is Phase.STOPPED else NO_STAGE
+
+    def reset(self) -> None:
+        """Leadership was lost: whoever leads now decides."""
+        self._trial, self._stopped = None, NO_STAGE
 
     def drop(self) -> None:
         """Somebody decided otherwise: nothing is tried any more."""
@@ -153,6 +159,8 @@ class Stager:
 
     async def _watch(self, trial: _Trial, session: aiohttp.ClientSession) -> None:
         failure = self._not_run(trial)
+        if failure is not None and failure.gate == _NOT_SERVED and self._moved(trial):
+            return
         if failure is None and trial.since is not None:
             mine, theirs = sides(await ask_all(self._urls(), session), trial.number, trial.revisions)
             trial.calls = count(mine.total)
@@ -178,7 +186,18 @@ class Stager:
             trial.since = now if trial.since is None else trial.since
         if now - max(trial.begun, trial.seen) <= TAKE_SECONDS:
             return None
-        return Failure("NotServed", f"none of {', '.join(trial.planes)} serves it for {TAKE_SECONDS:.0f} s")
+        return Failure(_NOT_SERVED, f"none of {', '.join(trial.planes)} serves it for {TAKE_SECONDS:.0f} s")
+
+    def _moved(self, trial: _Trial) -> bool:
+        """Once, others try it: data planes come and go for reasons of their own. Twice is no chance."""
+        others = [report for report in self._reports() if report.instance not in trial.planes]
+        planes = chosen_planes(others, self._options.share, trial.content.digest, least_left=0)
+        if trial.moved or not planes:
+            return False
+        _log.warning("%s are gone or do not serve it: %s try it now", ", ".join(trial.planes), ", ".join(planes))
+        trial.planes, trial.begun, trial.since, trial.seen, trial.moved = planes, self._clock(), None, 0.0, True
+        self._on_outcome()
+        return True
 
     def _tried(self, compiled: Compiled, wanted: Content, base: Content, secrets: Secrets) -> Plan | None:
         trial = self._trial
@@ -235,11 +254,11 @@ class Stager:
         return replace(plan, stage=stage, why=Why.STOPPED, of=stage.revision, reason=f"{stage.gate}: {stage.message}")
 
 
-def chosen_planes(reports: Iterable[PlaneReport], share: float, digest: str) -> tuple[str, ...]:
+def chosen_planes(reports: Iterable[PlaneReport], share: float, digest: str, *, least_left: int = 1) -> tuple[str, ...]:
     """Which data planes try a content: that share, at least one, and never all. Others for each content."""
     able = [report.instance for report in reports if report.ready and report.instance]
-    if len(able) < 2:
+    wanted = min(max(1, round(share * len(able))), len(able) - least_left)
+    if wanted < 1:
         return ()
-    wanted = min(max(1, round(share * len(able))), len(able) - 1)
     drawn = sorted(able, key=lambda instance: hashlib.sha256(f"{digest} {instance}".encode()).digest())
     return tuple(sorted(drawn[:wanted]))

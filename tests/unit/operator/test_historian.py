@@ -23,6 +23,11 @@ MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 LIST = f"{MAPS}/{history_name('default')}"
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(historian, "PAUSE_SECONDS", 0.0)
+
+
 def content(*names: str) -> Content:
     """One shard for each "SHARD:CONTENT"."""
     shards = []
@@ -132,3 +137,15 @@ async def test_a_leader_that_was_overtaken_writes_nothing_over_its_successor(
         history = decode_history(api.objects[LIST]["data"]["history.json"].encode())
         assert history is not None
         assert [each.revision for each in history.revisions] == [7, 6]
+
+
+async def test_a_burst_of_revisions_is_written_at_once(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(historian, "PAUSE_SECONDS", 0.1)
+    async with running(api) as kept:
+        for revision in range(1, 11):
+            of = content(f"00:{revision}")
+            kept.note(record(revision, of), of)
+            await asyncio.sleep(0.005)
+        await asyncio.wait_for(kept.settled(), 5)
+        assert len(kept.history.revisions) == 10
+        assert sum(path.endswith("-history") or path == f"POST {MAPS}" for path in api.log) <= 10 + 3

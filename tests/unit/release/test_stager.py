@@ -198,6 +198,24 @@ def test_a_data_plane_that_refuses_it_stops_it_and_so_does_silence() -> None:
     assert failure.gate == "NotServed"
 
 
+def test_data_planes_that_go_are_replaced_once() -> None:
+    bench, wanted = Bench(), compiled("two", generation=2)
+    plan = bench.reconcile(wanted)
+    trial = bench.stager._trial
+    assert plan is not None
+    assert plan.staged is not None
+    assert trial is not None
+    first = set(plan.staged.planes)
+    bench.reports = [report for report in bench.reports if report.instance not in first]
+    assert bench.stager._moved(trial)
+    plan = bench.reconcile(wanted)
+    assert plan is not None
+    assert plan.staged is not None
+    assert not first & set(plan.staged.planes)
+    assert plan.staged.trial == trial.number
+    assert not bench.stager._moved(trial)
+
+
 @pytest.mark.parametrize(
     ("planes", "share", "wanted"), [(1, 0.5, 0), (2, 0.01, 1), (2, 0.99, 1), (8, 0.25, 2), (40, 0.1, 4)]
 )
