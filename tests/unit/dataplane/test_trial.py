@@ -15,9 +15,7 @@ from tidegate_dataplane.trial import LATENCY_BOUNDS, Tally, TrialReport
 
 STRANGER = "sk-of-nobody-known-00001"
 NOT_OTHER = policy(rules=(RuleEntry("not-other", Effect.DENY, when="consumer.name == 'other'"),))
-WORLD = shard(
-    routes=[route(policies=("open",))], policies=[NOT_OTHER], consumers=[consumer(), consumer("other", key=OTHER_KEY)]
-)
+WORLD = shard(policies=[NOT_OTHER], consumers=[consumer(), consumer("other", key=OTHER_KEY)])
 
 
 async def told(plane: DataPlane) -> TrialReport:
