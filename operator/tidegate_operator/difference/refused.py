@@ -7,8 +7,6 @@ from tidegate_operator.difference.sides import Sides
 from tidegate_operator.problems import Problem
 from tidegate_operator.verdicts import Finding, Reason, Verdict
 
-UNREADABLE = "Unreadable"
-
 
 def refusals(sides: Sides) -> tuple[Refusal, ...]:
     """What is wrong with NEW and was not with OLD."""
@@ -50,9 +48,14 @@ def unreadable(old: Iterable[Problem], new: Iterable[Problem]) -> tuple[Refusal,
     known = {_words(problem) for problem in old}
     fresh = (problem for problem in new if _words(problem) not in known)
     return tuple(
-        Refusal(f"{problem.file}:{problem.line}", problem.field, problem.reason, problem.text, "Nothing")
+        Refusal(f"{problem.file}:{problem.line}", problem.field, problem.reason, problem.text, _instead(problem))
         for problem in fresh
     )
+
+
+def _instead(problem: Problem) -> str:
+    # Of two objects with one identity the first counts.
+    return "Rest" if problem.reason == "Duplicate" else "Nothing"
 
 
 def _words(problem: Problem) -> tuple[str, str, str, str]:
