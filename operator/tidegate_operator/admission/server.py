@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -151,8 +152,10 @@ class AdmissionServer:
             return "it took too long"
         except CompileError as error:
             return str(error)
-        except Exception:  # noqa: BLE001 - see the module: whatever goes wrong, the change is allowed
-            _log.exception("a review failed unexpectedly")
+        except Exception as error:  # noqa: BLE001 - see the module: whatever goes wrong, the change is allowed
+            # Not the error's own text: it may quote the object.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("a review failed unexpectedly: %s\n%s", type(error).__name__, where)
             return "an internal error, see the operator's log"
 
     def _judge(self, world: World, change: Change) -> Answer:
