@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from tidegate_dataplane.snapshot.bundle import (
     INDEX_KEY,
     canary_config_map,
@@ -19,7 +21,7 @@ from tidegate_dataplane.snapshot.bundle import (
     shard_key,
 )
 from tidegate_dataplane.snapshot.codec import SnapshotRefused, decode_index, decode_shard, digest
-from tidegate_dataplane.snapshot.entries import Index, Shard, ShardRef
+from tidegate_dataplane.snapshot.entries import ClusterFacts, Index, Shard, ShardRef
 from tidegate_operator.ingest import ConfigMapObject, SecretObject, decoded
 from tidegate_operator.kube import FIELD_MANAGER
 from tidegate_operator.release.stage import NO_STAGE, Stage, read_stage
@@ -87,13 +89,15 @@ class Live:
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What earlier operators left. `revision` is the highest they are known to have used; `damage` is for the log;
-    `stage` is what some data planes tried."""
+    `stage` is what some data planes tried; `unread` is an index of another version's schema with the bytes that it
+    names, which data planes may still be loading."""
 
     live: Live | None
     shards: tuple[Shard, ...]
     revision: int
     damage: tuple[str, ...] = ()
     stage: Stage = NO_STAGE
+    unread: Live | None = None
 
 
 def config_map_output(item: ConfigMapObject) -> Output:
@@ -125,7 +129,9 @@ def recover(gateway: Gateway, config_maps: Mapping[str, ConfigMapObject]) -> Rec
         index = decode_index(index_bytes)
     except SnapshotRefused as refused:
         damage.append(f"ConfigMap {gateway.index_name}: {refused.message}")
-        return Recovered(None, _any_shards(values), revision, tuple(damage))
+        unread = _unread(gateway, index_bytes, values)
+        highest = max(revision, unread.revision) if unread is not None else revision
+        return Recovered(None, _any_shards(values), highest, tuple(damage), unread=unread)
     shards: dict[str, bytes] = {}
     decoded_shards: list[Shard] = []
     for reference in index.shards:
@@ -140,6 +146,37 @@ def recover(gateway: Gateway, config_maps: Mapping[str, ConfigMapObject]) -> Rec
     canary = config_maps.get(gateway.canary_name)
     stage = read_stage(None if canary is None else canary.data)
     return Recovered(live, tuple(decoded_shards), max(index.revision, stage.revision), tuple(damage), stage)
+
+
+class _AnyShardRef(msgspec.Struct):
+    name: str
+    sha256: str
+    size: int = 0
+
+
+class _AnyIndex(msgspec.Struct):
+    """What every schema of an index has had."""
+
+    revision: int
+    shards: list[_AnyShardRef]
+
+
+def _unread(gateway: Gateway, index_bytes: bytes, values: Mapping[str, Mapping[str, bytes]]) -> Live | None:
+    """The bytes that an index names whose schema is not read here; None when it is no index at all."""
+    try:
+        found = msgspec.json.decode(index_bytes, type=_AnyIndex)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    references = tuple(ShardRef(name=ref.name, sha256=ref.sha256, size=ref.size) for ref in found.shards)
+    index = Index(
+        schema_version=0, revision=found.revision, gateway=gateway.name, cluster=ClusterFacts(), shards=references
+    )
+    held = {
+        ref.name: data
+        for ref in references
+        if (data := values.get(gateway.shard_name(ref.name), {}).get(shard_key(ref.name, ref.sha256))) is not None
+    }
+    return Live(index, index_bytes, held)
 
 
 def _any_shards(values: Mapping[str, Mapping[str, bytes]]) -> tuple[Shard, ...]:

@@ -75,6 +75,7 @@ class Publisher:
         self._credentials: dict[str, bytes] = {}
         self._live: Live | None = None
         self._attempted: Live | None = None
+        self._unread: Live | None = None
         # What some data planes try, and what the ConfigMap says of it.
         self._tried: Live | None = None
         self._tried_data: Mapping[str, str] = {}
@@ -126,7 +127,7 @@ class Publisher:
         recovered = recover(self._gateway, config_maps)
         for damage in recovered.damage:
             _log.warning("the published snapshot is damaged and will be repaired: %s", damage)
-        self._live, self._attempted = recovered.live, None
+        self._live, self._attempted, self._unread = recovered.live, None, recovered.unread
         self._tried, self._tried_data = None, {}
         self._floor = recovered.revision
         self._orphaned.clear()
@@ -196,6 +197,7 @@ class Publisher:
         if await self._write_index(index_data):
             written.append(self._gateway.index_name)
         self._live, self._attempted, self._index_data = self._attempted, None, index_data
+        self._unread = None
         if await self._write_credentials(compiled.credentials):
             written.append(self._gateway.credentials_name)
         written += await self._write_tried(facts, staged, stage)
@@ -266,7 +268,7 @@ class Publisher:
                 raise CompileError(f"shard {shard.name} has {len(shard.data)} bytes, more than {MAX_SHARD_BYTES}")
             name = self._gateway.shard_name(shard.name)
             reference = ShardRef(name=shard.name, sha256=shard.sha256, size=len(shard.data))
-            kept = [each for each in (self._live, self._attempted, self._tried) if each]
+            kept = [each for each in (self._live, self._attempted, self._tried, self._unread) if each]
             values = shard_values(reference, shard.data, kept)
             seen = self._seen.get(name)
             if seen is None or not seen.holds(values):

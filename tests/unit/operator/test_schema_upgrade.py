@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -72,3 +74,32 @@ async def test_a_snapshot_that_it_cannot_read_is_named_and_replaced(api: Any, sc
     assert recovered.shards == ()
     assert len(recovered.damage) == 1
     assert f"schema {schema}" in recovered.damage[0]
+
+
+async def test_bytes_that_it_cannot_read_stay_until_the_index_names_others(api: Any) -> None:
+    """A data plane of the newer version, which starts in between, still finds what the newer index names."""
+    publish_by_hand(api, schema=SCHEMA_VERSION + 1)
+    path = f"{MAPS}/tidegate-default"
+    names = [(ref["name"], ref["sha256"]) for ref in json.loads(api.objects[path]["data"][INDEX_KEY])["shards"]]
+    publisher = Publisher(api, Gateway("default", NAMESPACE))
+    await publisher.recover()
+    seen = []
+
+    async def look(write: Any, *arguments: Any, **more: Any) -> Any:
+        answer = await write(*arguments, **more)
+        if json.loads(api.objects[path]["data"][INDEX_KEY])["schema_version"] == SCHEMA_VERSION + 1:
+            seen.append([_held(api, *name) for name in names])
+        return answer
+
+    api.apply = partial(look, api.apply)
+    spec = {**BROKEN.spec, "limits": [{"unit": "Tokens", "amount": "5", "window": {"calendar": "Day"}}]}
+    whole = World({QUOTA: replace(BROKEN, spec=spec)})
+    published = await publisher.publish(compile_world(whole, Facts(), Served({})), Facts())
+    assert published.revision == 8
+    assert seen
+    assert all(all(each) for each in seen)
+
+
+def _held(api: Any, name: str, sha256: str) -> bool:
+    """Whether the bytes of a shard are there."""
+    return shard_key(name, sha256) in api.objects[f"{MAPS}/tidegate-default-{name}"].get("binaryData", {})
