@@ -15,7 +15,7 @@ from delivery.clusters import POLICIES, Cluster, Delivery
 
 NAMESPACE, KEY = "team-search", "demo-key-for-the-quickstart"
 CHANGES, BROKEN = 200, 77
-SYNC_DEADLINE = 300.0
+SYNC_DEADLINE = 600.0
 
 pytestmark = pytest.mark.timeout(1800)
 
