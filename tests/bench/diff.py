@@ -14,9 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -29,22 +29,36 @@ ROUNDS = 3
 _EDITED = 20
 
 
-def edited(objects: Iterator[Manifest]) -> Iterator[Manifest]:
+class Written(NamedTuple):
+    """An object and its YAML."""
+
+    manifest: Manifest
+    text: str
+
+
+def written(manifest: Manifest) -> Written:
+    """The object as a person would write it: in block style."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return Written(manifest, yaml.dump(manifest, Dumper=dumper, sort_keys=False))
+
+
+def edited(objects: Iterable[Written]) -> Iterator[Written]:
     """The same objects with some edits of each kind."""
     seen: dict[str, int] = {}
-    for manifest in objects:
-        kind, spec = manifest["kind"], manifest["spec"]
+    for one in objects:
+        kind, spec = one.manifest["kind"], one.manifest["spec"]
         number = seen[kind] = seen.get(kind, 0) + 1
+        change: Manifest = {}
         if kind == "AIRoute" and number <= _EDITED:
-            spec = {**spec, "timeout": "45s"}
+            change = {"timeout": "45s"}
         elif kind == "AIConsumer" and number <= _EDITED:
-            spec = {**spec, "suspended": True}
+            change = {"suspended": True}
         elif kind == "AIPolicy" and number == 4:
             rules = [{"name": "inference", "effect": "Allow", "roles": ["inference"], "models": ["chat-000*"]}]
-            spec = {**spec, "authorization": {"rules": rules}}
+            change = {"authorization": {"rules": rules}}
         elif kind == "Quota" and number == 5:
-            spec = {**spec, "limits": [{**one, "amount": "1000000"} for one in spec["limits"]]}
-        yield {**manifest, "spec": spec}
+            change = {"limits": [{**limit, "amount": "1000000"} for limit in spec["limits"]]}
+        yield written({**one.manifest, "spec": {**spec, **change}}) if change else one
 
 
 def gateway_policy() -> Manifest:
@@ -57,15 +71,14 @@ def gateway_policy() -> Manifest:
     return {"apiVersion": "tidegate.dev/v1alpha1", "kind": "AIPolicy", "metadata": metadata, "spec": spec}
 
 
-def write(folder: Path, objects: Iterator[Manifest], *, each: bool) -> None:
+def write(folder: Path, objects: Iterable[Written], *, each: bool) -> None:
     """One file an object, or one for each kind and namespace."""
     texts: dict[Path, list[str]] = {}
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    for manifest in objects:
+    for manifest, text in objects:
         metadata = manifest["metadata"]
         stem = folder / metadata["namespace"] / manifest["kind"].lower()
         path = stem / f"{metadata['name']}.yaml" if each else stem.with_suffix(".yaml")
-        texts.setdefault(path, []).append(yaml.dump(manifest, Dumper=dumper, sort_keys=False))
+        texts.setdefault(path, []).append(text)
     for path, parts in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("---\n".join(parts))
@@ -130,10 +143,12 @@ def measure(folder: Path, size: Size, rounds: int) -> tuple[list[tuple[str, str,
 
 def prepare(folder: Path, size: Size) -> dict[str, tuple[Path, tuple[str, ...]]]:
     """The folders and the repository; what to run where."""
+    print("  writing the manifests", file=sys.stderr, flush=True)
+    objects = [written(manifest) for manifest in manifests(size)]
     for name, each in (("few", False), ("each", True)):
-        write(folder / f"{name}-old", manifests(size), each=each)
-        write(folder / f"{name}-new", edited(manifests(size)), each=each)
-    write(folder / "gateway-new", iter([*manifests(size), gateway_policy()]), each=False)
+        write(folder / f"{name}-old", objects, each=each)
+        write(folder / f"{name}-new", edited(objects), each=each)
+    write(folder / "gateway-new", [*objects, written(gateway_policy())], each=False)
     repository = folder / "repository"
     repository.mkdir()
     subprocess.run(["git", "init", "-q"], cwd=repository, check=True)
