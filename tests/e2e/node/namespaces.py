@@ -7,6 +7,9 @@ divide (cgroups, a few settings) is put back by name afterwards.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -14,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from e2e.node.footprint import container_cgroups, read_sysctls, remove_cgroups, take, write_sysctls
@@ -25,6 +28,9 @@ _GRACE = 45.0
 
 _FOREIGN = ("kubelet", "containerd", "dockerd", "k3s", "kube-proxy")
 _PROGRAMS = ("setpriv", "unshare", "nft", "runc", "ip")
+_STATE = Path("/run/tidegate-e2e.json")
+"""While a node runs: its folder, and the machine's settings as they were."""
+
 _PLUGIN = Path("/usr/lib/cni/bridge")
 
 
@@ -57,23 +63,48 @@ def run_apart(command: Sequence[str], *, environment: Mapping[str, str] | None =
     Raises Refused.
     """
     check_machine()
-    remove_cgroups()  # what a run left whose supervisor was killed: nobody is in them
-    root = Path(tempfile.mkdtemp(prefix="tdg-"))
-    settings = read_sysctls()
-    before = take(root)
-    code = 1
-    try:
-        code = _supervise(command, {**os.environ, **(environment or {}), ROOT_VARIABLE: str(root)})
-    finally:
-        remove_cgroups()
-        write_sysctls(settings)
-        shutil.rmtree(root, ignore_errors=True)
-        left = take(root).added_to(before)
-        for line in left:
-            print(f"left behind: {line}", file=sys.stderr)
-    if not left:
-        print("nothing is left: no process, mount, interface, packet filter table, cgroup, folder or setting")
-    return code or int(bool(left))
+    with _alone():
+        clean_up()
+        root = Path(tempfile.mkdtemp(prefix="tdg-"))
+        _STATE.write_text(json.dumps({"root": str(root), "settings": read_sysctls()}))
+        before = take(root)
+        code = 1
+        try:
+            own = {ROOT_VARIABLE: str(root), "TMPDIR": str(root)}
+            code = _supervise(command, {**os.environ, **(environment or {}), **own})
+        finally:
+            clean_up()
+            left = take(root).added_to(before)
+            for line in left:
+                print(f"left behind: {line}", file=sys.stderr)
+        if not left:
+            print("nothing is left: no process, mount, interface, packet filter table, cgroup, folder or setting")
+        return code or int(bool(left))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Two of these on one machine would take each other's leavings away. Raises Refused."""
+    path = _STATE.with_suffix(".lock")
+    with path.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused("another run of make e2e is at work on this machine; wait for its end") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def clean_up() -> None:
+    """Put back what no namespace holds: after this run, or at the start of the next when this one was killed."""
+    remove_cgroups()
+    if _STATE.exists():
+        state = json.loads(_STATE.read_text())
+        write_sysctls(state["settings"])
+        shutil.rmtree(state["root"], ignore_errors=True)
+        _STATE.unlink()
 
 
 def _supervise(command: Sequence[str], environment: Mapping[str, str]) -> int:
