@@ -7,11 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inquiry.folder import run
+from tidegate_crds.admission.cel import _CREDENTIAL
+from tidegate_operator.inquiry.compiled_folder import Workbench
 from tidegate_operator.lint.codes import LINTS, Code, Level
+from tidegate_operator.lint.finding import View
 from tidegate_operator.lint.folder import Linted, lint_loaded
+from tidegate_operator.lint.secrecy import secrecy
 from tidegate_operator.manifests import load_paths
+from tidegate_operator.world import Facts, Kind, ObjectKey, Resource, World
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC).timestamp()
 MONTH = timedelta(days=30).total_seconds()
@@ -377,3 +384,15 @@ def test_each_remedy_is_a_sentence() -> None:
         assert lint.meaning.endswith(".")
         assert lint.remedy.endswith(".")
         assert lint.level in Level
+
+
+@given(text=st.from_regex(_CREDENTIAL, fullmatch=True))
+@settings(max_examples=50)
+def test_what_admission_policies_refuse_as_a_credential_is_found(text: str) -> None:
+    spec = {"provider": "Mock", "mock": {"reply": f"({text})"}}
+    key = ObjectKey(Kind.BACKEND, "default", "mock")
+    world, facts = World({key: Resource(key, spec)}), Facts()
+    compiled, runtime = Workbench(facts).runtime_of(world)
+    (found,) = secrecy(View(world, facts, compiled, runtime, NOW, MONTH))
+    assert found.field == "spec.mock.reply"
+    assert text not in found.message
