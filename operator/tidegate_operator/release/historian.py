@@ -16,7 +16,7 @@ import msgspec
 from tidegate_dataplane.snapshot.codec import SnapshotRefused
 from tidegate_operator.compile.compiled import EncodedShard
 from tidegate_operator.ingest import ConfigMapObject, Meta, decoded
-from tidegate_operator.kube import API_FAILURES, CONFIG_MAPS, FIELD_MANAGER, Api, ApiError, ListMeta
+from tidegate_operator.kube import CONFIG_MAPS, FIELD_MANAGER, Api, ApiError, ListMeta
 from tidegate_operator.outputs import MANAGED_BY_LABEL, Gateway
 from tidegate_operator.release.content import Content, read_content
 from tidegate_operator.release.history import (
@@ -177,10 +177,12 @@ class Historian:
                 async with self._lock:
                     await self._write()
                 failures = 0
-            except API_FAILURES as error:
+            except Exception as error:  # noqa: BLE001 - whatever the defect, what is kept must never end the operator
                 delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 failures += 1
-                _log.warning("the history could not be written, next attempt in %g s: %s", delay, error)
+                _log.warning(
+                    "the history could not be written, next attempt in %g s: %s", delay, error or type(error).__name__
+                )
                 await asyncio.sleep(delay)
                 await self._reread()
 
@@ -198,8 +200,8 @@ class Historian:
         try:
             async with self._lock:
                 await self._read()
-        except API_FAILURES:
-            return
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.debug("the history could not be read: %s", error or type(error).__name__)
 
     async def _write(self) -> None:
         if not self._leading:

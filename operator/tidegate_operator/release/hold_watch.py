@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from tidegate_operator.ingest import ConfigMapListing, ConfigMapObject
-from tidegate_operator.kube import API_FAILURES, CONFIG_MAPS, Api
+from tidegate_operator.kube import CONFIG_MAPS, Api
 from tidegate_operator.outputs import Gateway
 from tidegate_operator.release.hold import NO_HOLD, Hold, hold_name, read_hold
 
@@ -46,8 +46,7 @@ class HoldWatch:
             try:
                 await self.read()
                 await self._watch()
-            except (*API_FAILURES, msgspec.DecodeError, ValueError) as error:
-                # ValueError: a line that is longer than anybody could wish for.
+            except Exception as error:  # noqa: BLE001 - whatever stands there, it must never end the operator
                 _log.debug("ConfigMap %s cannot be followed, trying again: %s", self._name, error)
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from tidegate_operator.compile.compiled import Compiled, EncodedShard, Served
 from tidegate_operator.compile.secret_values import Secrets
 from tidegate_operator.conditions import Held, ProgrammedReason
+from tidegate_operator.kube import API_FAILURES
 from tidegate_operator.outputs import Live, Recovered
 from tidegate_operator.release.changes import Change, changes, key_of_change
 from tidegate_operator.release.closing import Closer
@@ -104,12 +105,22 @@ class Releases:
 
     async def plan(self, compiled: Compiled, secrets: Secrets) -> Plan:
         """What to publish now. Raises one of API_FAILURES while an old content must be read and cannot be."""
+        try:
+            return await self._planned(compiled, secrets) or as_compiled(compiled)
+        except API_FAILURES:
+            raise
+        except Exception:  # noqa: BLE001 - a defect here must not keep a revocation from being published
+            _log.exception("what is to be held back cannot be worked out: all that is declared is published")
+            return as_compiled(compiled)
+
+    async def _planned(self, compiled: Compiled, secrets: Secrets) -> Plan | None:
         plan = await self._rolled_back(compiled, secrets) or self._as_frozen(compiled, secrets)
-        if self._stager is not None and plan is not None:
+        if self._stager is None:
+            return plan
+        if plan is not None:
             self._stager.drop()
-        elif self._stager is not None:
-            plan = self._stager.plan(compiled, self._published_before(compiled), secrets)
-        return plan or as_compiled(compiled)
+            return plan
+        return self._stager.plan(compiled, self._published_before(compiled), secrets)
 
     def published(self, plan: Plan, revision: int, tried: int = 0) -> None:
         """Take note: `plan` is published, or confirmed, as `revision`; some data planes try `tried`, 0 for none."""

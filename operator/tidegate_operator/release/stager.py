@@ -154,7 +154,10 @@ class Stager:
                     self._wakeup.clear()
                     await self._wakeup.wait()
                     continue
-                await self._watch(trial, session)
+                try:
+                    await self._watch(trial, session)
+                except Exception:  # noqa: BLE001 - a trial that cannot be judged must never end the operator
+                    _log.exception("the trial of revision %d could not be judged", self.tried)
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _watch(self, trial: _Trial, session: aiohttp.ClientSession) -> None:
