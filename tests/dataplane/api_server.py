@@ -64,6 +64,14 @@ class FakeApi:
                 writer.transport.abort()
         self._watchers.clear()
 
+    def end(self) -> None:
+        """End every watch in order, as its timeout does."""
+        for writers in self._watchers.values():
+            for writer in writers:
+                writer.write(b"0\r\n\r\n")
+                writer.close()
+        self._watchers.clear()
+
     def watching(self, kind: str, name: str) -> bool:
         return bool(self._watchers.get((kind, name)))
 

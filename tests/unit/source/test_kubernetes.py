@@ -162,6 +162,32 @@ async def test_a_watch_that_is_too_old_lists_again() -> None:
             await follower.at(3)
 
 
+async def test_versions_that_go_back_are_those_of_another_etcd() -> None:
+    async with fake_api() as api:
+        api.version = 1000
+        publish(api, bundle(1))
+        async with following(api) as follower:
+            await follower.at(1)
+            await until(lambda: api.watching(*INDEX))
+            api.version, api.hang_watches = 10, True  # wiped: what is published now is older than where the watch is
+            publish(api, bundle(2))
+            api.hang_watches = False
+            api.bookmark(*INDEX)
+            await follower.at(2)
+
+
+async def test_after_a_watch_on_which_nothing_came_it_lists_again() -> None:
+    async with fake_api() as api:
+        publish(api, bundle(1))
+        async with following(api) as follower:
+            await follower.at(1)
+            await until(lambda: api.watching(*INDEX))
+            api.hang_watches = True
+            publish(api, bundle(2))
+            api.end()
+            await follower.at(2)
+
+
 async def test_a_watch_that_says_nothing_any_more_is_given_up() -> None:
     async with fake_api() as api:
         publish(api, bundle(1))
