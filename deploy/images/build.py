@@ -38,6 +38,7 @@ _SOURCES = ("crds/tidegate_crds", "operator/tidegate_operator", "dataplane/tideg
 _FILES = ("pyproject.toml", "README.md", *(f"requirements/{name}.lock" for name in ("build", *IMAGES)))
 _COMPILERS = ("cc", "gcc", "g++", "clang", "ld", "as", "go", "rustc", "cargo", "make")
 _MEGABYTE = 1_000_000
+_KEPT = 3
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,16 @@ def ensure() -> Path:
         if not target.exists():
             _check_builder()
             _build_all(target)
+            _forget_old()
     return target
+
+
+def _forget_old() -> None:
+    """Every changed source makes new archives of 400 MB: keep the newest ones, and the newest layers below them."""
+    for pattern in ("[0-9a-f]" * 12, *(f"base-{image}-*" for image in IMAGES)):
+        folders = sorted(cache_root().glob(pattern), key=lambda folder: folder.stat().st_mtime)
+        for folder in folders[:-_KEPT]:
+            shutil.rmtree(folder)
 
 
 def _inputs() -> Iterator[Path]:
