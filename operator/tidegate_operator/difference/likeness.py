@@ -10,7 +10,7 @@ from tidegate_dataplane.engine.subscribe import live_subscription
 from tidegate_dataplane.expressions import Program
 from tidegate_dataplane.runtime import Runtime
 from tidegate_dataplane.runtime.objects import Consumer, Identity, Route
-from tidegate_operator.difference.outcome import identities_of
+from tidegate_operator.difference.outcome import identities_of, usable
 from tidegate_operator.difference.profile import Profile, answer, profile_of
 from tidegate_operator.difference.slots import Slot
 
@@ -19,17 +19,37 @@ NO_PROFILE = Profile(frozenset(), frozenset(), frozenset(), frozenset(), False, 
 """Of calls that no route takes."""
 
 
-class Caller(NamedTuple):
+class Caller:
     """Who may call, with all that it can prove. `proofs` is what of that decides; the key of nobody is ""."""
 
-    key: str
-    consumer: Consumer | None
-    identities: tuple[Identity, ...]
-    proofs: Hashable
+    __slots__ = ("_known", "_now", "_runtime", "consumer", "key", "proofs")
+
+    def __init__(self, runtime: Runtime, key: str, consumer: Consumer | None, now: float) -> None:
+        self.key = key
+        self.consumer = consumer
+        self._runtime, self._now = runtime, now
+        self._known: tuple[Identity, ...] | None = None
+        self.proofs: Hashable = self._proofs()
 
     @property
     def namespace(self) -> str:
         return "" if self.consumer is None else self.consumer.namespace
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Worked out when somebody asks: of callers that are alike, one is asked."""
+        if self._known is None:
+            self._known = identities_of(self._runtime, self.consumer, self._now)
+        return self._known
+
+    def _proofs(self) -> Hashable:
+        if self.consumer is None:
+            return ()
+        entry = self.consumer.entry
+        if entry.tokens:
+            return (entry.suspended, *map(_proof, self.identities))
+        by_key = any(usable(key, self._now) for key in entry.keys)
+        return entry.suspended, by_key, bool(entry.certificates)
 
 
 def callers_of(
@@ -43,19 +63,14 @@ def callers_of(
         if before is not None and (before.consumer is consumer or _equal(before.consumer, consumer)):
             found[key] = before
         else:
-            found[key] = _caller(runtime, key, consumer, now)
+            found[key] = Caller(runtime, key, consumer, now)
     nobody = (known or {}).get(NOBODY_KEY)
-    found[NOBODY_KEY] = nobody or Caller(NOBODY_KEY, None, identities_of(runtime, None, now), ())
+    found[NOBODY_KEY] = nobody or Caller(runtime, NOBODY_KEY, None, now)
     return found
 
 
 def _equal(one: Consumer | None, other: Consumer) -> bool:
     return one is not None and one.entry == replace(other.entry, source=one.entry.source)
-
-
-def _caller(runtime: Runtime, key: str, consumer: Consumer, now: float) -> Caller:
-    identities = identities_of(runtime, consumer, now)
-    return Caller(key, consumer, identities, (consumer.entry.suspended, *map(_proof, identities)))
 
 
 def _proof(identity: Identity) -> Hashable:
@@ -75,7 +90,7 @@ def likeness(caller: Caller, profile: Profile) -> Hashable:
     consumer = caller.consumer
     if consumer is None:
         return NOBODY_KEY
-    if profile.whole or (profile.of_consumer and any(identity.claims for identity in caller.identities)):
+    if profile.whole or (profile.of_consumer and consumer.entry.tokens):
         # To what is known of a consumer, claims of its token add.
         return caller.key, caller.proofs, _all_of(consumer)
     entry = consumer.entry
