@@ -59,7 +59,7 @@ def _publish_index(server: ApiServer, name: str) -> None:
     server.admin.create(CONFIG_MAPS, {"metadata": metadata, "data": {"index.json": encode_index(index).decode()}})
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_the_two_differences_are_found(servers: dict[str, ApiServer], tmp_path: Path) -> None:
     kubeconfig = write_kubeconfig(servers, tmp_path)
     started = time.monotonic()
