@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 # So long a data plane may take to run what it is given, and so long all that try may be gone.
-TAKE_SECONDS = 10.0
+TAKE_SECONDS = 20.0
 _NOT_SERVED = "NotServed"
 
 
@@ -168,7 +168,9 @@ class Stager:
             mine, theirs = sides(await ask_all(self._urls(), session), trial.number, trial.revisions)
             trial.calls = count(mine.total)
             failure = judge_trial(mine, theirs, self._options.gates)
-        over = trial.since is not None and self._clock() - trial.since >= self._options.seconds
+        # Who is gone at the end has proved nothing.
+        present = self._clock() - trial.seen <= 2 * POLL_SECONDS
+        over = trial.since is not None and present and self._clock() - trial.since >= self._options.seconds
         if failure is not None:
             trial.failure = failure
         elif over:

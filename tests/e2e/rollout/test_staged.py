@@ -173,8 +173,7 @@ def test_a_data_plane_that_starts_during_a_trial_takes_its_part(server: ApiServe
         before = system.revisions()
         for number in range(2):
             system.planes[number].process.kill9()
-            system.start_plane(number)
-        system.wait_ready()
+            system.start_plane(number).wait_ready()
         wait_until(lambda: system.revisions() == before, what="each in its part again", deadline=20.0)
 
         # The operator dies: whoever leads next withdraws what was tried, and tries it anew.

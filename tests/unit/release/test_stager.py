@@ -192,7 +192,7 @@ def test_a_data_plane_that_refuses_it_stops_it_and_so_does_silence() -> None:
     assert failure is not None
     assert failure.gate == "Refused"
     bench.reports[place] = fine
-    bench.clock += 11
+    bench.clock += 21
     failure = bench.stager._not_run(trial)
     assert failure is not None
     assert failure.gate == "NotServed"
