@@ -13,6 +13,7 @@ from delivery.clusters import Delivery, delivery
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much is measured."""
     parser.addoption("--pushes", type=int, default=10, help="pushes that are timed")
+    parser.addoption("--changes", type=int, default=200, help="changes in one push, one of them wrong; at least 30")
     parser.addoption("--quiet-minutes", type=float, default=0.5, help="how long nothing may happen after a sync")
 
 
