@@ -1,7 +1,7 @@
 # Admission: the policies in the API server and the operator's webhook, on real API servers.
 
 .PHONY: test-admission
-test-admission: cluster-tools node-tools ## admission policies and webhook on real API servers (four minutes)
+test-admission: cluster-tools node-tools ## admission policies and webhook on real API servers (five minutes)
 	@$(BIN)/python -m pytest tests/e2e/admission
 
 .PHONY: bench-admission
