@@ -20,10 +20,12 @@ from cluster.harness.processes import ChildProcess, free_port, wait_until
 from cluster.harness.rest import ApiError
 from e2e.admission.hooked import (
     CONFIGURATION,
+    CONFIGURATIONS,
     GROUP,
     SECRET,
     Said,
     apply,
+    chart_configuration,
     clear,
     configure,
     declare,
@@ -194,6 +196,33 @@ def test_while_the_operator_is_down_everything_is_taken(own_hooked: ApiServer, t
     assert time.monotonic() - began < 10
     said = apply(own_hooked, "AIRoute", "second", ROUTE, dry_run=False)
     assert (said.code, said.warnings) == (0, [])
+
+
+def test_the_charts_configuration_gets_bundle_and_path_and_the_certificate_is_for_the_service(
+    own_hooked: ApiServer, tmp_path: Path
+) -> None:
+    own_hooked.admin.create(CONFIGURATIONS, chart_configuration())
+    port = free_port()
+    process = start_webhook(own_hooked, tmp_path, port, more=["--webhook-service", "tidegate-webhook"])
+
+    def client() -> dict[str, Any]:
+        found: dict[str, Any] = own_hooked.admin.get(CONFIGURATION)["webhooks"][0]["clientConfig"]
+        return found
+
+    try:
+        wait_until(lambda: "caBundle" in client(), what="the CA bundle", deadline=60.0, process=process)
+        assert client()["service"]["path"].startswith("/admission/")
+        assert client()["service"]["name"] == "tidegate-webhook"
+        wait_until(lambda: "listens on" in process.log_text(), what="the webhook", deadline=30.0, process=process)
+        context = ssl.create_default_context(cadata=_bundle(own_hooked))
+        name = "tidegate-webhook.tidegate-system.svc"
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            assert secured.version() in ("TLSv1.2", "TLSv1.3")
+    finally:
+        process.stop()
 
 
 def test_a_certificate_is_renewed_again_and_again_and_no_call_fails(own_hooked: ApiServer, tmp_path: Path) -> None:
