@@ -135,7 +135,7 @@ class ArgoCD:
         """All of them."""
         return [dict(each) for each in self._admin.list(_APPLICATIONS)]
 
-    def wait_synced(self, name: str, commit: str, *, health: str = "Healthy", deadline: float = 120.0) -> Object:
+    def wait_synced(self, name: str, commit: str, *, health: str = "Healthy", deadline: float = 300.0) -> Object:
         """Wait until the Application has synced that commit, shows nothing out of sync, and is of that health."""
         last: Object = {}
 

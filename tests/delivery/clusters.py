@@ -45,7 +45,7 @@ class Delivery:
     repository: Repository
     clusters: tuple[Cluster, ...]
 
-    def wait_synced(self, commit: str, *, health: str = "Healthy", deadline: float = 120.0) -> None:
+    def wait_synced(self, commit: str, *, health: str = "Healthy", deadline: float = 300.0) -> None:
         """Wait until every cluster has synced the policies of that commit, and they are of that health."""
         for cluster in self.clusters:
             self.argo.wait_synced(f"{POLICIES}-{cluster.name}", commit, health=health, deadline=deadline)

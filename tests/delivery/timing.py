@@ -18,7 +18,7 @@ from cluster.harness.objects import Manifest
 from delivery.clusters import Cluster
 from delivery.watching import Watch
 
-_DEADLINE = 60.0
+_DEADLINE = 180.0
 _POLL = 0.004
 
 

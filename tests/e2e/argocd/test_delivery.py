@@ -17,7 +17,7 @@ from delivery.timing import Question, push_and_measure
 NAMESPACE, KEY = "team-search", "demo-key-for-the-quickstart"
 OPEN, CLOSED = 200, 403
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(3600)
 
 
 def test_labels_become_facts_and_placement_follows(delivered: Delivery) -> None:

@@ -17,7 +17,7 @@ NAMESPACE, KEY = "team-search", "demo-key-for-the-quickstart"
 BROKEN = 27
 SYNC_DEADLINE = 600.0
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(3600)
 
 
 def test_one_broken_policy_among_two_hundred_changes(

@@ -19,7 +19,7 @@ QUIET_SECONDS = 15.0
 SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
 WAVE = "argocd.argoproj.io/sync-wave"
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.mark.parametrize("option", ["Replace=true", "ServerSideApply=true", "ServerSideApply=false"])
@@ -53,7 +53,7 @@ def test_an_edit_by_hand_is_healed_once(delivered: Delivery, goals: list[Goal]) 
     cluster.system.wait_for_status(200, key=KEY)
     began = time.monotonic()
     wait_until(
-        lambda: cluster.system.get(policy)["spec"]["mode"] == "Enforce", what="Argo CD to put it back", deadline=60
+        lambda: cluster.system.get(policy)["spec"]["mode"] == "Enforce", what="Argo CD to put it back", deadline=120
     )
     healed = time.monotonic() - began
     cluster.system.wait_for_status(403, key=KEY)
@@ -95,7 +95,7 @@ def test_a_refused_object_holds_up_later_waves_only(delivered: Delivery) -> None
     delivered.repository.write("policies/waves.yaml", [refused, beside, after])
     delivered.repository.push("Waves")
     cluster = delivered.clusters[0]
-    wait_until(lambda: _failed_sync(delivered), what="the sync to fail", deadline=90)
+    wait_until(lambda: _failed_sync(delivered), what="the sync to fail", deadline=300)
     assert _exists(cluster, beside)
     assert not _exists(cluster, after)
 
