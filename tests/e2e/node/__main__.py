@@ -5,6 +5,7 @@ python -m e2e.node [PYTEST ARGUMENTS...]
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ HERE = Path(__file__).resolve().parent
 def main(arguments: Sequence[str]) -> int:
     """Build what is missing, run the tests apart; returns the exit code."""
     began = time.time()
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # whoever ends this has the machine put back, as by Ctrl-C
     try:
         check_machine()
         for ensure in (ensure_tools, ensure_node, ensure_helm):
