@@ -20,6 +20,9 @@ _CHANGES = 3
 _DEADLINE = 150.0
 """Seconds; the kubelet looks at a volume about once a minute, and at the latest of what it has cached."""
 
+_SOON = 5.0
+"""Seconds for the API watch, on a machine that does much else."""
+
 _MOUNTED_ONLY = "tidegate-dataplane-mounted-only"
 
 
@@ -35,7 +38,8 @@ def test_both_deliver(release: Release) -> None:
     print(f"  API watch       {_shown(api_seconds)}   median {statistics.median(api_seconds) * 1000:.0f} ms")
     print(f"  mounted volume  {_shown(volume_seconds)}   median {statistics.median(volume_seconds):.1f} s")
     release.cluster.kubectl.delete("deployment", _MOUNTED_ONLY, namespace=NAMESPACE)
-    assert max(api_seconds) < min(volume_seconds)
+    # A volume may be quick when the kubelet happens to look; only the watch is quick each time.
+    assert max(api_seconds) < _SOON
 
 
 def _start_mounted_only(release: Release) -> str:
