@@ -165,7 +165,7 @@ def _unseen(status: Schema) -> Schema:
 
     Without `observedGeneration: 0` kstatus would call an object current that the operator has not seen yet.
     """
-    first = {name: status[name] for name in ("description", "type") if name in status}
+    first: Schema = {name: status[name] for name in ("description", "type") if name in status}
     return {**first, "default": {}, **status}
 
 
