@@ -105,7 +105,7 @@ class _Walk:
         """The next file of the log."""
         self._path, self._at = file.path, 0
         self._report.files += (str(file.path),)
-        if file.beginning is None:
+        if file.beginning is None and file.path.stat().st_size:
             self._problem_in_file("does not begin with a line that says Opened: lines at its beginning were removed")
         with file.path.open("rb") as raw, closing(_reader(file.path, raw)) as stream:
             try:
@@ -113,7 +113,7 @@ class _Walk:
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 self._problem_in_file(f"cannot be decompressed from about line {self._at + 1} on: {error}")
         if self._at == 0:
-            self._problem_in_file("is empty: every file of the log begins with a line that says Opened")
+            self._problem_in_file(_EMPTY)
 
     def end(self) -> None:
         """After the last file."""
@@ -258,6 +258,7 @@ class _Walk:
 
 _MISSHAPEN = "is no line of an audit log: it was changed or added"
 _CHANGED = "was changed, or the chain value of the line before it was"
+_EMPTY = "is empty and should begin with a line that says Opened: the writer was killed before it, or the file was cut"
 _TORN = "is torn: its last {} bytes have no end; the writer was killed, or the file was cut"
 
 
