@@ -16,7 +16,6 @@ from typing import Any
 
 import aiohttp
 import kopf
-import uvloop
 
 from tidegate_operator.handlers import CLUSTER_RESOURCES, Event, own_resources, registry_for, settings_for
 from tidegate_operator.kube import load_configuration, watch_session
@@ -87,7 +86,7 @@ class Streams:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
-                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                with asyncio.Runner() as runner:
                     runner.run(self._operate())
             except Exception as error:  # noqa: BLE001 - whatever ended Kopf, the operator cannot work without watches
                 _log.warning("the watches ended and will be started again: %s", error or type(error).__name__)

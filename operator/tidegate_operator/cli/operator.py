@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 from kubernetes.aio.config import ConfigException
 
 from tidegate_dataplane.settings import Address
@@ -134,7 +133,7 @@ def operator(
         ),
     )
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner() as runner:
             runner.run(run(options))
     except ConfigException as error:
         hint = "" if kubeconfig else " (outside a cluster, give --kubeconfig)"
