@@ -79,6 +79,7 @@ class StatusWriter:
         self._on_change = on_change
         self._rollout = Rollout()
         self._verdicts: Mapping[ObjectKey, Verdict] = {}
+        self._uids: Mapping[ObjectKey, str] = {}
         self._served: Mapping[ObjectKey, AnyEntry] = {}
         self._held: Mapping[ObjectKey, Held] = {}
         self._reports: tuple[PlaneReport, ...] = ()
@@ -106,7 +107,7 @@ class StatusWriter:
     def reset(self) -> None:
         """Leadership was lost: whoever leads meanwhile may publish and write, so nothing here is known any more."""
         self._rollout = Rollout()
-        self._verdicts = {}
+        self._verdicts, self._uids = {}, {}
         self._served = {}
         self._held = {}
         self._queue.clear()
@@ -130,11 +131,13 @@ class StatusWriter:
         changed.update(
             key for key, verdict in verdicts.items() if (before := former.get(key)) is not verdict and before != verdict
         )
+        # A successor of the same name has no status yet, even when the same is to be said of it.
+        changed.update(key for key, uid in uids.items() if self._uids.get(key, uid) != uid)
         changed.update(self._rotated(compiled))
         if held or self._held:
             changed.update(key for key in held.keys() | self._held.keys() if held.get(key) != self._held.get(key))
             self._held = held
-        self._verdicts, self._served = verdicts, compiled.served.entries
+        self._verdicts, self._uids, self._served = verdicts, uids, compiled.served.entries
         if changed:
             self._published_at = asyncio.get_running_loop().time()
         self._enqueue(changed)
@@ -205,8 +208,11 @@ class StatusWriter:
 
     async def _settle(self, key: ObjectKey) -> None:
         verdict, resource = self._verdicts.get(key), self._store.resource(key)
-        # A newer generation is not judged yet: its verdict comes with the next publication.
+        # A newer generation, or another object of the same name, is not judged yet: its verdict comes with the next
+        # publication.
         if verdict is None or resource is None or resource.generation != verdict.generation:
+            return
+        if resource.uid != self._uids.get(key):
             return
         previous = self._store.status(key)
         wanted = self._wanted(verdict, previous)

@@ -231,6 +231,21 @@ async def test_a_status_never_lands_on_a_successor_of_the_same_name(api: Any) ->
     assert "status" not in api.objects[_object("chat")]
 
 
+async def test_a_successor_of_the_same_name_hears_what_was_judged_of_itself_and_only_that(api: Any) -> None:
+    bench = Bench(api)
+    bench.declare("chat", uid="first")
+    async with _running(bench):
+        bench.publish(1, _bad("chat"))
+        await _until(lambda: "status" in api.objects[_object("chat")])
+        del api.objects[_object("chat")]
+        bench.declare("chat", uid="second")
+        bench.writer.touched(ObjectKey(Kind.ROUTE, "team", "chat"))
+        await _until(lambda: bench.writer.pending == 0)
+        assert "status" not in api.objects[_object("chat")]
+        bench.publish(1, _bad("chat"))
+        await _until(lambda: "status" in api.objects[_object("chat")])
+
+
 async def test_an_edit_that_only_the_answer_to_a_status_shows_is_not_lost(api: Any) -> None:
     bench = Bench(api)
     bench.declare("chat")
