@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ledger_chaos.callers import Call, End
 from ledger_chaos.fleet import Plane
@@ -29,6 +29,9 @@ from ledger_chaos.world import cost
 _UNWRITTEN_SECONDS = 3.0
 # An estimate counts events, and the first and the last one of a stream have no token.
 _FRAMES = 2
+
+
+Records: TypeAlias = dict[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,25 @@ def keep_books(planes: Iterable[Plane], calls: Iterable[Call], provider: Provide
     of_plane: dict[int, list[Call]] = {}
     for call in calls:
         of_plane.setdefault(call.plane, []).append(call)
-    return {plane.number: _book(plane, of_plane.get(plane.number, []), provider) for plane in planes}
+    planes = list(planes)
+    records = {plane.number: read_audit(plane.audit) for plane in planes}
+    prompt = _estimated_prompt(records.values())
+    return {
+        plane.number: _book(plane, of_plane.get(plane.number, []), provider, records[plane.number], prompt)
+        for plane in planes
+    }
 
 
-def _book(plane: Plane, calls: Iterable[Call], provider: Provider) -> Book:
-    book, records = Book(), read_audit(plane.audit)
-    prompt = max((record["tokens"]["input"] for record in records.values() if "tokens" in record), default=0)
+def _estimated_prompt(audits: Iterable[Records]) -> int:
+    """What a prompt counts until the provider reports: each has the same text, and a caller who left shows it.
+
+    One plane alone may have no record of a caller who left, and only reports.
+    """
+    return max((record["tokens"]["input"] for of in audits for record in of.values() if "tokens" in record), default=0)
+
+
+def _book(plane: Plane, calls: Iterable[Call], provider: Provider, records: Records, prompt: int) -> Book:
+    book = Book()
     for call in calls:
         work = provider.work.get(call.request_id)
         if work is not None:
@@ -117,7 +133,7 @@ def _was_killed(plane: Plane, call: Call) -> bool:
     return any(call.began <= up and down <= call.ended + _UNWRITTEN_SECONDS for down, up in plane.downs)
 
 
-def read_audit(path: Path) -> dict[str, Mapping[str, Any]]:
+def read_audit(path: Path) -> Records:
     """The records of a plane by request id; a line that a kill tore is left out."""
     found: dict[str, Mapping[str, Any]] = {}
     for line in path.read_bytes().splitlines() if path.exists() else []:
