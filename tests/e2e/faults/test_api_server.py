@@ -55,6 +55,17 @@ def test_an_api_server_that_restarts_under_changes_loses_none(system: System) ->
     check_statuses(system, len(changes.applied))
 
 
+@pytest.mark.timeout(600)
+def test_an_api_server_that_dies_thirty_times_takes_nobody_with_it(system: System) -> None:
+    """Connections are cut in every phase of their making, which once in some fifteen times ended an operator."""
+    for number in range(1, 31):
+        system.server.kill_api()
+        system.server.start_api()
+        system.apply(mock_backend(TEAM, reply=f"Change {number}."))
+        system.wait_for_text(f"Change {number}.", key=KEY, deadline=30)
+        assert all(process.alive for process in system.processes)
+
+
 @pytest.mark.timeout(300)
 def test_what_happened_before_a_compaction_is_found(system: System, server: FragileServer) -> None:
     """410 Gone: everybody's last resourceVersion is older than what the API server still knows."""
