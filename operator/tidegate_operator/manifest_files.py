@@ -19,26 +19,39 @@ def manifest_files(paths: Iterable[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
-        for file in _files_below(path) if path.is_dir() else [path]:
-            real = os.path.realpath(file)
+        for file, real in _files_below(path) if path.is_dir() else [(path, os.path.realpath(path))]:
             if real not in seen:
                 seen.add(real)
                 found.append(file)
     return found
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
+def _files_below(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Each with its real path. Only links are asked where they lead: a folder may have tens of thousands of files."""
+    waiting, seen = [folder], set[str]()
+    while waiting:
+        here = waiting.pop()
         real = os.path.realpath(here)
         if real in seen:
-            folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if _is_manifest_name(name) and (file := Path(here, name)).is_file():
-                yield file
+        folders = []
+        for entry in _entries(here):
+            path = here / entry.name
+            if _is_manifest_name(entry.name) and (path if entry.is_symlink() else entry).is_file():
+                yield path, os.path.realpath(path) if entry.is_symlink() else os.path.join(real, entry.name)
+            elif not entry.name.startswith(".") and (path if entry.is_symlink() else entry).is_dir():
+                folders.append(path)
+        waiting.extend(reversed(folders))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Sorted by name; nothing of a folder that may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
 
 
 def _is_manifest_name(name: str) -> bool:

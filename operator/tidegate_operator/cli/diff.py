@@ -36,6 +36,8 @@ COMMAND = "diff"
 VERSION = 1
 """Of the JSON form."""
 _EFFECT = 1
+# More than most files have: a buffer for the most that one may have would cost each of them more than all the rest.
+_FEW_BYTES = 1 << 16
 
 
 class Output(StrEnum):
@@ -157,10 +159,13 @@ def _read(old: str, new: str, said: Progress) -> tuple[Content, Content]:
 
 
 def _files_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
+    inside = str(folder / "_")[:-1]
     for path in manifest_files([folder]):
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-        yield str(path.relative_to(folder)) if path != folder else path.name, content
+        with path.open("rb", buffering=0) as stream:
+            content = stream.read(_FEW_BYTES)
+            while content and len(content) <= MAX_FILE_BYTES and (more := stream.read(_FEW_BYTES)):
+                content += more
+        yield str(path).removeprefix(inside) if path != folder else path.name, content
 
 
 def _files_of_revision(text: str, other: Path | None, said: Progress) -> list[tuple[str, bytes]]:
