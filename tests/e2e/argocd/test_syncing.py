@@ -44,7 +44,8 @@ def test_an_edit_by_hand_is_healed_once(delivered: Delivery, goals: list[Goal]) 
     policy = _policy("closed", ["chat"])
     policy["spec"]["mode"] = "Enforce"
     delivered.repository.write("policies/closed.yaml", [policy])
-    delivered.wait_synced(delivered.repository.push("Close it"))
+    closed = delivered.repository.push("Close it")
+    delivered.wait_synced(closed)
     cluster = delivered.clusters[-1]
     cluster.system.wait_for_status(403, key=KEY)
     before = syncs(delivered.policies()[-1])
@@ -59,6 +60,8 @@ def test_an_edit_by_hand_is_healed_once(delivered: Delivery, goals: list[Goal]) 
     cluster.system.wait_for_status(403, key=KEY)
     wait_until(lambda: is_ready(cluster.system.get(policy)), what="the policy to be ready", deadline=30)
     assert syncs(delivered.policies()[-1]) != before
+    # Argo CD looks again after it has written, and until then says what it saw before.
+    delivered.wait_synced(closed)
     seen = unrest(delivered.policies, QUIET_SECONDS)
     goals.append(Goal("self-heal after an edit by hand", f"{healed:.1f} s, then {len(seen)} syncs", "once", not seen))
     assert seen == []
