@@ -1,6 +1,7 @@
 """`tidegate diff OLD NEW`: what a change of manifests does, before it is merged."""
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -161,11 +162,19 @@ def _read(old: str, new: str, said: Progress) -> tuple[Content, Content]:
 def _files_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     inside = str(folder / "_")[:-1]
     for path in manifest_files([folder]):
-        with path.open("rb", buffering=0) as stream:
-            content = stream.read(_FEW_BYTES)
-            while content and len(content) <= MAX_FILE_BYTES and (more := stream.read(_FEW_BYTES)):
-                content += more
-        yield str(path).removeprefix(inside) if path != folder else path.name, content
+        yield str(path).removeprefix(inside) if path != folder else path.name, _content(path)
+
+
+def _content(path: Path) -> bytes:
+    """All of it, or more than a file may have. Unbuffered: a folder may have tens of thousands of files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, _FEW_BYTES)
+        while content and len(content) <= MAX_FILE_BYTES and (more := os.read(descriptor, _FEW_BYTES)):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def _files_of_revision(text: str, other: Path | None, said: Progress) -> list[tuple[str, bytes]]:
