@@ -58,10 +58,20 @@ def judge_trial(trial: Side, others: Side, gates: Gates) -> Failure | None:
             ratio = gates.error_ratio if gate == "ErrorRate" else gates.deny_ratio
             one, other = (bad(mine), count(mine)), (bad(theirs), count(theirs))
             if _worse(one, other, ratio, gates.min_requests):
+                most = _most(trial, bad, one[0]) if mine is trial.total else ""
                 return Failure(
-                    gate, f"of {who}, {one[0]} of {one[1]} calls {verb} there, {other[0]} of {other[1]} elsewhere"
+                    gate,
+                    f"of {who}, {one[0]} of {one[1]} calls {verb} there{most}, {other[0]} of {other[1]} elsewhere",
                 )
     return _slower(trial, others, gates)
+
+
+def _most(trial: Side, bad: Callable[[Tally], int], all_bad: int) -> str:
+    """Whose calls most of the bad ones are: too few to judge by, and enough to know where to look."""
+    for name, tally in trial.consumers.items():
+        if name not in (NOBODY, OTHERS) and 2 * bad(tally) > all_bad:
+            return f" ({bad(tally)} of them of AIConsumer {name})"
+    return ""
 
 
 def count(tally: Tally) -> int:

@@ -37,6 +37,17 @@ def test_one_consumer_that_is_refused_in_a_crowd_is_noticed_and_named() -> None:
     )
 
 
+def test_a_consumer_with_too_few_calls_is_named_where_all_callers_stop_it() -> None:
+    trial = Side(Tally(served=9, denied=9), {"team/a": Tally(served=9), "team/victim": Tally(denied=9)}, ())
+    others = Side(Tally(served=57), {"team/a": Tally(served=28), "team/victim": Tally(served=29)}, ())
+    failure = judge_trial(trial, others, GATES)
+    assert failure is not None
+    assert failure.message == (
+        "of all callers, 9 of 18 calls were refused (401, 403) there (9 of them of AIConsumer team/victim), "
+        "0 of 57 elsewhere"
+    )
+
+
 def test_a_consumer_that_is_refused_everywhere_stops_nothing() -> None:
     assert judge_trial(side({"team/a": 90}), side({"team/a": 300}, calls=330), GATES) is None
 
