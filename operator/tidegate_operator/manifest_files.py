@@ -37,10 +37,12 @@ def _files_below(folder: Path) -> Iterator[tuple[Path, str]]:
         seen.add(real)
         folders = []
         for entry in _entries(here):
-            path = here / entry.name
-            if _is_manifest_name(entry.name) and (path if entry.is_symlink() else entry).is_file():
-                yield path, os.path.realpath(path) if entry.is_symlink() else os.path.join(real, entry.name)
-            elif not entry.name.startswith(".") and (path if entry.is_symlink() else entry).is_dir():
+            path, is_link = here / entry.name, entry.is_symlink()
+            # Of a link that leads nowhere, or in a circle, only the path says "no" instead of raising.
+            asked = path if is_link else entry
+            if _is_manifest_name(entry.name) and asked.is_file():
+                yield path, os.path.realpath(path) if is_link else os.path.join(real, entry.name)
+            elif not entry.name.startswith(".") and asked.is_dir():
                 folders.append(path)
         waiting.extend(reversed(folders))
 

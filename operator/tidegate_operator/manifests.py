@@ -4,6 +4,7 @@ Reads what `kubectl apply -R -f` would apply, tells apart what is Tidegate's own
 an object is valid is judged elsewhere (offline/). No message repeats a value.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from tidegate_operator.world import LIST_LABEL, ConfigMapKey, Kind, ObjectKey, R
 from tidegate_operator.yaml_documents import Document, Position, YamlProblem, read_documents
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
+# More than most files have: a buffer for the most that one may have would cost each of them more than all the rest.
+_FEW_BYTES = 1 << 16
 """A file above it is refused: etcd takes no object above 1.5 MiB, so a larger file is not a manifest."""
 DEFAULT_NAMESPACE = "default"
 API_VERSION = "tidegate.dev/v1alpha1"
@@ -176,8 +179,7 @@ def _resource(manifest: Manifest, key: ObjectKey, generation: int) -> Resource:
 
 def _read_file(path: Path) -> Iterator[Manifest | Problem]:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
+        content = content_of(path)
     except OSError as error:
         yield Problem(str(path), 1, f"cannot be read: {error.strerror or error}", reason="Unreadable")
         return
@@ -186,6 +188,18 @@ def _read_file(path: Path) -> Iterator[Manifest | Problem]:
         yield text
     else:
         yield from read_manifests(text, str(path))
+
+
+def content_of(path: Path) -> bytes:
+    """All of a file, or more than one may have; raises OSError. Unbuffered: there may be tens of thousands of them."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.read(descriptor, _FEW_BYTES)
+        while content and len(content) <= MAX_FILE_BYTES and (more := os.read(descriptor, _FEW_BYTES)):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def text_of(content: bytes, file: str) -> str | Problem:

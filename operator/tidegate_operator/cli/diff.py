@@ -1,7 +1,6 @@
 """`tidegate diff OLD NEW`: what a change of manifests does, before it is merged."""
 
 import gc
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from tidegate_operator.difference.refused import unreadable
 from tidegate_operator.difference.replay import Replayer, RequestLine
 from tidegate_operator.difference.sides import ClusterBench, Sides
 from tidegate_operator.manifest_files import manifest_files
-from tidegate_operator.manifests import MAX_FILE_BYTES
+from tidegate_operator.manifests import content_of
 from tidegate_operator.offline.validation import cluster_facts
 from tidegate_operator.revision import Repository, RevisionError
 from tidegate_operator.usage.lines import STDIN, Fault, read_lines
@@ -37,8 +36,6 @@ COMMAND = "diff"
 VERSION = 1
 """Of the JSON form."""
 _EFFECT = 1
-# More than most files have: a buffer for the most that one may have would cost each of them more than all the rest.
-_FEW_BYTES = 1 << 16
 
 
 class Output(StrEnum):
@@ -162,19 +159,7 @@ def _read(old: str, new: str, said: Progress) -> tuple[Content, Content]:
 def _files_of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     inside = str(folder / "_")[:-1]
     for path in manifest_files([folder]):
-        yield str(path).removeprefix(inside) if path != folder else path.name, _content(path)
-
-
-def _content(path: Path) -> bytes:
-    """All of it, or more than a file may have. Unbuffered: a folder may have tens of thousands of files."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        content = os.read(descriptor, _FEW_BYTES)
-        while content and len(content) <= MAX_FILE_BYTES and (more := os.read(descriptor, _FEW_BYTES)):
-            content += more
-        return content
-    finally:
-        os.close(descriptor)
+        yield str(path).removeprefix(inside) if path != folder else path.name, content_of(path)
 
 
 def _files_of_revision(text: str, other: Path | None, said: Progress) -> list[tuple[str, bytes]]:
