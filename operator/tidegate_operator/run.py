@@ -6,9 +6,11 @@ import secrets
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import QuotaEntry
@@ -302,8 +304,18 @@ class _Operator:
 
 
 def _stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT. Those that follow say nothing new, and are not to meet a loop that closes."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        # The loop is closed when something else ended the operator.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(stop.set)
+
+    for number in numbers:
+        signal.signal(number, ask)
     return stop

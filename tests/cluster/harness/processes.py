@@ -172,12 +172,7 @@ class ChildProcess:
 
     def stop(self, *, grace: float = 5.0) -> None:
         """Ask it to end (SIGTERM), then kill it after `grace` seconds. Does nothing when it has ended."""
-        if self.alive:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(grace)
-            except subprocess.TimeoutExpired:
-                self.kill9()
+        stop_all([self], grace=grace)
 
     def wait(self, *, deadline: float = 20.0) -> None:
         """Wait until it has ended by itself; raises subprocess.TimeoutExpired."""
@@ -191,6 +186,18 @@ class ChildProcess:
     def signal(self, number: signal.Signals) -> None:
         """Send any other signal, such as SIGSTOP and SIGCONT for a process that hangs."""
         self._process.send_signal(number)
+
+    def ask_until_it_ends(self, *, deadline: float = 20.0) -> int:
+        """SIGTERM every millisecond; returns how often. Raises subprocess.TimeoutExpired."""
+        until = time.monotonic() + deadline
+        times = 0
+        while self.alive:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(self._process.args, deadline)
+            self._process.send_signal(signal.SIGTERM)
+            times += 1
+            time.sleep(0.001)
+        return times
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -224,7 +231,10 @@ def stop_all(processes: Iterable[ChildProcess], *, grace: float = 5.0) -> None:
     for process in asked:
         process.signal(signal.SIGTERM)
     for process in asked:
-        process.stop(grace=grace)
+        try:
+            process.wait(deadline=grace)
+        except subprocess.TimeoutExpired:
+            process.kill9()
 
 
 def _guarded(argv: list[str]) -> list[str]:

@@ -69,6 +69,16 @@ def test_what_is_applied_is_published_and_reported(installation: Installation) -
     assert "caller-key-of-this-test" not in log
 
 
+def test_asked_to_end_again_and_again_it_ends_in_order(installation: Installation) -> None:
+    _declare(installation)
+    operator = installation.operator()
+    installation.wait_for_revision(1, process=operator)
+    asked = operator.ask_until_it_ends()
+    assert asked > 1, "it ended before it could be asked again"
+    assert operator.exit_code == 0
+    assert "Traceback" not in operator.log_text(), operator.log_tail()
+
+
 def test_a_change_reaches_the_index_and_only_its_own_object(installation: Installation) -> None:
     _declare(installation, routes=3)
     with PlaneDouble(revision=10**6) as plane:
