@@ -14,7 +14,16 @@ from tidegate_operator.ingest import (
     seen_object,
     seen_secret,
 )
-from tidegate_operator.kube import API_FAILURES, CONFIG_MAPS, ENDPOINT_SLICES, SECRETS, Api, ApiError, Listing
+from tidegate_operator.kube import (
+    API_FAILURES,
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    SECRETS,
+    Api,
+    ApiError,
+    ClusterReplaced,
+    Listing,
+)
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.outputs import Gateway
 from tidegate_operator.planes import EndpointSlice, Planes
@@ -30,14 +39,6 @@ T = TypeVar("T")
 INTERVAL_SECONDS = 300.0
 JITTER = 0.1
 RETRY_SECONDS = (1.0, 2.0, 5.0)
-
-
-class ClusterReplaced(Exception):
-    """The API server's etcd is another one than before: wiped, or restored from a backup.
-
-    A complete list is never older than one that was read before it, unless that has happened. Then nothing that is
-    remembered by resourceVersion holds any more, and the operator must begin anew.
-    """
 
 
 class Auditor:

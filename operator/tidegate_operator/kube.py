@@ -49,6 +49,15 @@ class ApiError(Exception):
 API_FAILURES = (ApiError, aiohttp.ClientError, TimeoutError, OSError)
 
 
+class ClusterReplaced(Exception):
+    """The API server's etcd is another one than before: wiped, or restored from a backup.
+
+    A complete list is never older than one that was read before it, and a Lease is never another one or gone, unless
+    that has happened (or somebody deleted the Lease). Then nothing that is remembered by resourceVersion holds any
+    more, and the operator must begin anew.
+    """
+
+
 class ListMeta(msgspec.Struct):
     """metav1.ListMeta, as far as it is read."""
 

@@ -8,13 +8,14 @@ names the version that it replaces.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 
 from tidegate_operator.ingest import Meta
-from tidegate_operator.kube import API_FAILURES, LEASES, Api, ApiError
+from tidegate_operator.kube import API_FAILURES, LEASES, Api, ApiError, ClusterReplaced
 from tidegate_operator.outputs import Gateway
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,10 @@ class Leadership(Protocol):
     """Decides when `lead` may run."""
 
     async def run(self, lead: Lead) -> None:
-        """Run `lead` whenever this operator leads; cancels it when it no longer does. Until cancelled."""
+        """Run `lead` whenever this operator leads; cancels it when it no longer does. Until cancelled.
+
+        Raises ClusterReplaced, as `verify` does, when the Lease is gone or another one than before.
+        """
 
     async def verify(self) -> bool:
         """Whether this operator leads, by what the API server says now."""
@@ -77,14 +81,22 @@ class _Lease:
         self._path = LEASES.path(gateway.namespace, gateway.index_name)
         self._metadata = {"name": gateway.index_name, "namespace": gateway.namespace, "labels": gateway.labels}
         self._on_version = on_version
+        self._uid = ""
 
     async def read(self) -> LeaseObject | None:
+        """None when there has never been one; ClusterReplaced when the one that was known is not there any more."""
         try:
-            return self._heard(await self._api.get(self._path, LeaseObject))
+            lease = await self._api.get(self._path, LeaseObject)
         except ApiError as error:
-            if error.missing:
-                return None
-            raise
+            if not error.missing:
+                raise
+            if self._uid:
+                raise self._replaced("is gone") from None
+            return None
+        if self._uid and lease.metadata.uid != self._uid:
+            # Versions alone do not tell: those of a new etcd may have passed the old ones already.
+            raise self._replaced("is another one than before")
+        return self._heard(lease)
 
     async def write(self, spec: LeaseSpec, replacing: LeaseObject | None) -> LeaseObject:
         """Create it, or replace exactly the version that was read; ApiError (conflict) when that is gone."""
@@ -102,8 +114,15 @@ class _Lease:
         return self._heard(msgspec.json.decode(answer, type=LeaseObject))
 
     def _heard(self, lease: LeaseObject) -> LeaseObject:
+        self._uid = lease.metadata.uid
         self._on_version(lease.metadata.version)
         return lease
+
+    def _replaced(self, what: str) -> ClusterReplaced:
+        return ClusterReplaced(
+            f"the Lease {self._path} {what}: etcd was wiped or restored, or somebody deleted the Lease;"
+            " the operator must begin anew"
+        )
 
 
 class Election:
@@ -237,6 +256,8 @@ class Alone:
 
     async def verify(self) -> bool:
         """See `Leadership.verify`."""
+        with suppress(*API_FAILURES):
+            await self._lease.read()
         return True
 
     async def _beat(self) -> None:

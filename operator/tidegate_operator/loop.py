@@ -15,7 +15,7 @@ from tidegate_operator.compile.compiler import compile_world
 from tidegate_operator.compile.lower_lists import has_unread_lists
 from tidegate_operator.compile.memo import Memo
 from tidegate_operator.keys.issuer import KeyIssuer
-from tidegate_operator.kube import API_FAILURES, ApiError
+from tidegate_operator.kube import API_FAILURES, ApiError, ClusterReplaced
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.planes import FIRST_ANSWERS_SECONDS, Planes
 from tidegate_operator.publish import Publisher
@@ -112,7 +112,10 @@ class Reconciler:
         self.first_publication = asyncio.Event()
 
     async def lead(self) -> None:
-        """Begin by reading back what is published; reconcile until cancelled or until leadership proves to be lost."""
+        """Begin by reading back what is published; reconcile until cancelled or until leadership proves to be lost.
+
+        Raises ClusterReplaced when the cluster proves to be another one.
+        """
         memory = _Memory()
         failures = 0
         self._changes.mark()
@@ -135,6 +138,8 @@ class Reconciler:
                 except (*API_FAILURES, CompileError) as error:
                     memory.stale = True
                     self._failed(error)
+                except ClusterReplaced:
+                    raise
                 except Exception:  # noqa: BLE001 - see below
                     # What is published stays in force; one poisonous object must not end the operator.
                     memory.stale = True
@@ -159,6 +164,9 @@ class Reconciler:
 
     async def _reconcile(self, memory: _Memory) -> None:
         await self._read_back(memory)
+        if self._publisher.index_is_gone and not await self._still_leading():
+            # Whose cluster that is must be known before anything is created in it.
+            raise ApiError(409, "Conflict", "what was published is gone")
         world = self._store.world()
         self._may_write_status.clear()
         try:

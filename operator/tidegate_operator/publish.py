@@ -97,6 +97,11 @@ class Publisher:
         """The highest revision that is given to any data plane."""
         return max(self.revision, self._tried.revision if self._tried else 0)
 
+    @property
+    def index_is_gone(self) -> bool:
+        """Whether an index was published and somebody, or another etcd, took it away."""
+        return self._live is not None and self._seen.get(self._gateway.index_name) is None
+
     def see_config_map(self, item: ConfigMapObject) -> bool:
         """Take what a list or the watch says of one of our ConfigMaps; True when that is not what should be there."""
         output = config_map_output(item)

@@ -15,12 +15,12 @@ from types import FrameType
 from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import QuotaEntry
 from tidegate_operator.admission.webhook import Webhook, WebhookOptions
-from tidegate_operator.audit import Auditor, ClusterReplaced
+from tidegate_operator.audit import Auditor
 from tidegate_operator.dealing import Parts, deal
 from tidegate_operator.health import Health
 from tidegate_operator.keys.issuer import KeyIssuer
 from tidegate_operator.keys.uses import KeyUses
-from tidegate_operator.kube import Api
+from tidegate_operator.kube import Api, ClusterReplaced
 from tidegate_operator.leadership import Alone, Election, Leadership
 from tidegate_operator.loop import Debounce, Reconciler
 from tidegate_operator.metrics import Metrics
@@ -73,10 +73,10 @@ async def run(options: Options) -> None:
     try:
         await _Operator(options, api).run()
     except BaseExceptionGroup as group:
-        for error in group.exceptions:
-            if isinstance(error, ClusterReplaced):
-                raise error from None
-        raise
+        replaced = group.subgroup(ClusterReplaced)
+        if replaced is None:
+            raise
+        raise _first(replaced) from None
     finally:
         await api.close()
 
@@ -301,6 +301,11 @@ class _Operator:
     def _render(self) -> bytes:
         self._metrics.heartbeat_age.set(self._watchdog.age)
         return self._metrics.render()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _stop_signal() -> asyncio.Event:

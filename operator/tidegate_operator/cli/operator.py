@@ -18,8 +18,8 @@ from tidegate_dataplane.settings import Address
 from tidegate_dataplane.snapshot.entries import ClusterFacts
 from tidegate_operator.admission.findings import DEFAULT_DENIED, Topic
 from tidegate_operator.admission.webhook import WebhookOptions, lives_of
-from tidegate_operator.audit import ClusterReplaced
 from tidegate_operator.compile.durations import parse_duration
+from tidegate_operator.kube import ClusterReplaced
 from tidegate_operator.release.gates import Gates
 from tidegate_operator.release.stager import Staging
 from tidegate_operator.run import Options, run

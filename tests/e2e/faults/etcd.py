@@ -32,7 +32,7 @@ class FragileServer(ApiServer):
 
     def compact(self) -> int:
         """Throw away every revision of etcd but the newest; returns that."""
-        newest = int(self._etcd_asks("/v3/kv/range", {"key": "Lw=="})["header"]["revision"])
+        newest = self.newest()
         self._etcd_asks("/v3/kv/compaction", {"revision": newest, "physical": True})
         return newest
 
@@ -44,6 +44,15 @@ class FragileServer(ApiServer):
         shutil.rmtree(self.directory / "etcd")
         self._start_etcd()
         self.start_api()
+
+    def newest(self) -> int:
+        """The resourceVersion of the latest write."""
+        return int(self._etcd_asks("/v3/kv/range", {"key": "Lw=="})["header"]["revision"])
+
+    def write_until(self, version: int) -> None:
+        """Write something of no meaning until the latest resourceVersion is higher than this."""
+        while self.newest() <= version:
+            self._etcd_asks("/v3/kv/put", {"key": "Lg==", "value": "Lg=="})
 
     def _etcd_asks(self, path: str, body: object) -> dict[str, dict[str, str]]:
         request = urllib.request.Request(self._etcd_url + path, json.dumps(body).encode(), method="POST")

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -101,6 +102,7 @@ class MemoryApi(Api):
         known = self.objects.get(path)
         meta = item["metadata"]
         meta.pop("resourceVersion", None)
+        meta["uid"] = meta.get("uid") or (known or item)["metadata"].get("uid") or str(uuid4())
         if known is not None:
             before = copy.deepcopy(known)
             version = before["metadata"].pop("resourceVersion")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tidegate_operator.audit import Auditor, ClusterReplaced
-from tidegate_operator.kube import ListMeta
+from tidegate_operator.audit import Auditor
+from tidegate_operator.kube import ClusterReplaced, ListMeta
 from tidegate_operator.metrics import Metrics
 from tidegate_operator.outputs import Gateway
 from tidegate_operator.planes import Planes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tidegate_operator import leadership
-from tidegate_operator.kube import LEASES, ApiError
+from tidegate_operator.kube import LEASES, ApiError, ClusterReplaced
 from tidegate_operator.leadership import Election, micro_time
 from tidegate_operator.outputs import Gateway
 
@@ -130,6 +130,25 @@ async def test_a_lease_expires_by_the_observers_own_clock(api: Any) -> None:
         await asyncio.sleep(0.5)
         assert not candidate.leads.is_set()
         await _within(candidate.leads)
+
+
+def _another(api: Any) -> None:
+    api.edit(LEASE, lambda lease: lease["metadata"].update(uid="another"))
+
+
+@pytest.mark.parametrize("harm", [_another, lambda api: api.objects.pop(LEASE)], ids=["another", "gone"])
+async def test_a_lease_that_is_gone_or_another_is_another_cluster(api: Any, harm: Callable[[Any], None]) -> None:
+    first, standby = Candidate(api, "one"), Candidate(api, "two")
+    async with first.running() as leading:
+        await _within(first.leads)
+        async with standby.running() as waiting:
+            await asyncio.sleep(0.1)
+            harm(api)
+            for task in (leading, waiting):
+                with pytest.raises(ClusterReplaced, match="etcd was wiped or restored, or somebody deleted the Lease"):
+                    await asyncio.wait_for(task, 3)
+    assert not first.leads.is_set()
+    assert standby.terms == 0
 
 
 async def test_the_lease_is_given_back_at_the_end(api: Any) -> None:
