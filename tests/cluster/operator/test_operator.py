@@ -102,8 +102,11 @@ def test_a_change_reaches_the_index_and_only_its_own_object(installation: Instal
 
 def test_a_refusal_is_reported_in_the_data_planes_words(installation: Installation) -> None:
     _declare(installation)
-    with PlaneDouble(revision=1) as plane:
+    with PlaneDouble(revision=0) as plane:
         operator = installation.operator(plane.url)
+        installation.wait_for_revision(1, process=operator)
+        plane.runs(1)
+        installation.edit("AIRoute", TEAM, "route-0", {"timeout": "7s"})
         installation.wait_for_revision(2, process=operator)
         plane.refuses(2, "revision 2 cannot be built: no room")
         refused = installation.wait_for_condition("AIRoute", TEAM, "route-0", "Programmed", status="False")
@@ -114,10 +117,10 @@ def test_a_refusal_is_reported_in_the_data_planes_words(installation: Installati
 def test_an_invalid_generation_keeps_the_last_good_one_across_restarts(installation: Installation) -> None:
     _declare(installation, routes=20)
     installation.create("AIPolicy", TEAM, "strict", POLICY)
-    with PlaneDouble(revision=1) as plane:
+    with PlaneDouble(revision=0) as plane:
         operator = installation.operator(plane.url)
-        installation.wait_for_revision(2, process=operator)
-        plane.runs(2)
+        installation.wait_for_revision(1, process=operator)
+        plane.runs(1)
         installation.wait_for_condition("AIPolicy", TEAM, "strict", "Ready", process=operator)
         outputs, served = installation.outputs(), installation.load()
 
@@ -129,8 +132,8 @@ def test_an_invalid_generation_keeps_the_last_good_one_across_restarts(installat
 
         # Another object's change is published while the bad one is there, and so is the last good form.
         installation.edit("AIRoute", TEAM, "route-7", {"timeout": "7s"})
-        installation.wait_for_revision(3, process=operator)
-        plane.runs(3)
+        installation.wait_for_revision(2, process=operator)
+        plane.runs(2)
         installation.wait_for_condition("AIRoute", TEAM, "route-7", "Ready", process=operator)
         again = installation.load()
         assert _entries(again, "policies") == _entries(served, "policies")
@@ -142,29 +145,29 @@ def test_an_invalid_generation_keeps_the_last_good_one_across_restarts(installat
         outputs = installation.outputs()
         operator.kill9()
         restarted = installation.operator(plane.url, name="restarted", more=["--no-leader-election"])
-        restarted.wait_for_log("read back revision 3")
+        restarted.wait_for_log("read back revision 2")
         installation.edit("AIRoute", TEAM, "route-7", {"timeout": "8s"})
-        installation.wait_for_revision(4, process=restarted)
+        installation.wait_for_revision(3, process=restarted)
         assert _entries(installation.load(), "policies") == _entries(served, "policies")
         assert installation.status("AIPolicy", TEAM, "strict") == status
 
 
 def test_an_equal_world_is_not_written_again(installation: Installation) -> None:
     _declare(installation, routes=5)
-    with PlaneDouble(revision=1) as plane:
+    with PlaneDouble(revision=0) as plane:
         operator = installation.operator(plane.url)
-        installation.wait_for_revision(2, process=operator)
-        plane.runs(2)
+        installation.wait_for_revision(1, process=operator)
+        plane.runs(1)
         wait_until(lambda: _all_ready(installation), what="all objects to be Ready", process=operator)
         operator.stop()
         outputs, objects = installation.outputs(), installation.objects()
 
         restarted = installation.operator(plane.url, name="restarted")
-        restarted.wait_for_log("read back revision 2")
+        restarted.wait_for_log("read back revision 1")
         # The next change proves that the restarted operator has done all that it wanted to do before.
         installation.create("AIRoute", TEAM, "marker", route("marker"))
-        installation.wait_for_revision(3, process=restarted)
-        plane.runs(3)
+        installation.wait_for_revision(2, process=restarted)
+        plane.runs(2)
         installation.wait_for_condition("AIRoute", TEAM, "marker", "Ready", process=restarted)
 
         after = installation.objects()
