@@ -12,6 +12,7 @@ from tidegate_dataplane.engine.remedies import MAX_EVALUATIONS, Remedy, Situatio
 from tidegate_dataplane.engine.risk import UNSEEN, Observed
 from tidegate_dataplane.runtime.build import Runtime
 from tidegate_dataplane.runtime.objects import NOBODY, Credential, Identity, Tier
+from tidegate_dataplane.snapshot.entries import Priority
 
 
 class Explanation(Struct, frozen=True, rename="camel"):
@@ -19,6 +20,7 @@ class Explanation(Struct, frozen=True, rename="camel"):
 
     Objects are written `Kind namespace/name`; keys of callers never appear. `remedies` are the smallest changes that
     would let a refused call in, when they were asked for. `plan` and `subscription` are "" where none is needed.
+    `priority` says who goes first where not all can be served at once.
     """
 
     revision: int
@@ -35,6 +37,7 @@ class Explanation(Struct, frozen=True, rename="camel"):
     remedies: tuple[Remedy, ...] = ()
     plan: str = ""
     subscription: str = ""
+    priority: Priority = Priority.NORMAL
 
 
 def explain_with_remedies(
@@ -89,6 +92,7 @@ def explain(
         steps=tuple(steps),
         plan=decision.plan,
         subscription=f"AISubscription {decision.subscription}" if decision.subscription else "",
+        priority=consumer.entry.priority if consumer else Priority.NORMAL,
     )
 
 

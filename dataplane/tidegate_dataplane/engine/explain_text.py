@@ -6,6 +6,7 @@ from typing import Final
 from tidegate_dataplane.engine.decision import Denial, Step, Verdict
 from tidegate_dataplane.engine.explain import Explanation
 from tidegate_dataplane.engine.limits import Limit
+from tidegate_dataplane.snapshot.entries import Priority
 
 Places = Callable[[str, str], str]
 """From an object (`AIPolicy team-a/chat`) and a rule, section or field (`spec.limits[1]`) of it to where it stands
@@ -87,7 +88,8 @@ def _headline(explanation: Explanation) -> str:
 def _context(explanation: Explanation) -> Iterator[str]:
     who = explanation.consumer or "nobody in particular"
     how = f" by {explanation.method}" if explanation.method else ""
-    yield f"  caller    {who}{how}"
+    urgency = f", priority {explanation.priority}" if explanation.priority is not Priority.NORMAL else ""
+    yield f"  caller    {who}{how}{urgency}"
     if explanation.route:
         yield f"  route     {explanation.route}"
     if explanation.subscription:

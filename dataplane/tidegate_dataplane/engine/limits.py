@@ -9,12 +9,11 @@ from tidegate_dataplane.engine.decision import Decision
 from tidegate_dataplane.engine.denials import shown
 from tidegate_dataplane.ledger.demand import Demand, Window
 from tidegate_dataplane.runtime.objects import Route
-from tidegate_dataplane.snapshot.entries import Accuracy, OnExceed, Unit
+from tidegate_dataplane.snapshot.entries import Accuracy, FailureMode, MidStream, OnExceed, Unit
 from tidegate_dataplane.snapshot.limit_label import length_label
 
 _BEYOND: Final = {
     OnExceed.ALERT: "only alerts",
-    OnExceed.CHARGE: "what is beyond is charged",
     OnExceed.FALLBACK: "then the fallback targets",
 }
 
@@ -26,6 +25,9 @@ class Limit(Struct, frozen=True, rename="camel"):
     of Cost, milliseconds of ComputeSeconds. `per_second` is of rate limits, `window` ("" for Concurrent) and
     `on_exceed` of quotas, `failure_mode` of those that are counted in the shared store. `scope` says whose counter it
     is. `field` is where a quota says it, such as `spec.limits[1]`; "" of rate limits, which have names.
+    `overage_price` is in micro-dollars for a million units (Charge), `safe_share` the percent of the amount that may be
+    used while the store cannot be reached (Local), `mid_stream` what becomes of a stream that the limit runs out on,
+    `alert_at` the percents at which somebody is told.
     """
 
     object: str
@@ -41,6 +43,10 @@ class Limit(Struct, frozen=True, rename="camel"):
     on_exceed: str
     queue_seconds: float
     field: str
+    overage_price: int = 0
+    safe_share: int = 100
+    mid_stream: str = ""
+    alert_at: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """E.g. `Quota team-a/money Cost of team-a/search: $50 per Month in Europe/Berlin [Leased; Closed without the
@@ -58,12 +64,22 @@ class Limit(Struct, frozen=True, rename="camel"):
     def _remarks(self) -> list[str]:
         remarks = []
         if self.accuracy != Accuracy.LOCAL:
-            remarks += [self.accuracy, f"{self.failure_mode} without the store"]
+            remarks += [self.accuracy, f"{self.failure_mode} without the store{self._safe()}"]
         if self.on_exceed == OnExceed.QUEUE:
             remarks.append(f"then waits up to {self.queue_seconds:g} s")
+        elif self.on_exceed == OnExceed.CHARGE:
+            remarks.append(f"what is beyond is charged, {shown(Unit.COST, self.overage_price)} a million")
         elif self.on_exceed in _BEYOND:
             remarks.append(_BEYOND[OnExceed(self.on_exceed)])
+        if self.mid_stream == MidStream.END:
+            remarks.append("ends a stream that uses it up")
+        if self.alert_at:
+            remarks.append(f"told at {', '.join(map(str, self.alert_at))} %")
         return remarks if self.obeyed else [*remarks, "counted, never refuses"]
+
+    def _safe(self) -> str:
+        bounded = self.failure_mode == FailureMode.LOCAL and self.safe_share < 100
+        return f" for {self.safe_share} % of it" if bounded else ""
 
 
 def limits_of(decision: Decision, now: float) -> tuple[Limit, ...]:
@@ -96,6 +112,10 @@ def _limit(demand: Demand, field: str) -> Limit:
         on_exceed="" if terms.rate else terms.on_exceed,
         queue_seconds=terms.queue,
         field=field,
+        overage_price=terms.overage_price,
+        safe_share=terms.safe_share,
+        mid_stream="" if terms.rate else terms.mid_stream,
+        alert_at=() if terms.alert is None else terms.alert.percents,
     )
 
 

@@ -62,6 +62,17 @@ def test_several_changes_are_found_together(folder: str) -> None:
     assert ", and give AIConsumer default/intern the role researcher" in output
 
 
+def test_who_goes_first_is_said_where_it_is_not_as_usual(folder: str, tmp_path: Path) -> None:
+    _, output = run("explain", folder, "--as", "search", *CALL)
+    assert "AIConsumer default/search by APIKey\n" in output
+    rest = tmp_path / "rest.yaml"
+    rest.write_text(rest.read_text().replace("  roles: [researcher]\n", "  roles: [researcher]\n  priority: High\n", 1))
+    _, output = run("explain", folder, "--as", "search", *CALL)
+    assert "AIConsumer default/search by APIKey, priority High\n" in output
+    _, output = run("explain", folder, "--as", "search", *CALL, "--output", "json")
+    assert json.loads(output)["priority"] == "High"
+
+
 def test_a_key_in_a_header_says_who_calls_and_is_never_repeated(folder: str) -> None:
     code, output = run("explain", folder, "--header", f"authorization: Bearer {KEY}", *CALL)
     assert code == 0

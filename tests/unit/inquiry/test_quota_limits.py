@@ -103,10 +103,47 @@ def test_a_grant_that_is_over_and_another_cluster(folder: str) -> None:
         "onExceed": "Fallback",
         "queueSeconds": 0.0,
         "field": "spec.limits[0]",
+        "overagePrice": 0,
+        "safeShare": 100,
+        "midStream": "Finish",
+        "alertAt": [],
     }
     elsewhere = (*ASKED[:-1], "name=azure")
     _, output = run("explain", folder, *elsewhere, "--at", NOON)
     assert "Quota default/money Cost of default/search: $0 per Month" in output
+
+
+BEYOND = """\
+apiVersion: tidegate.dev/v1alpha1
+kind: Quota
+metadata: {name: beyond}
+spec:
+  targetRefs: [{kind: Namespace}]
+  accuracy: Leased
+  failureMode: Local
+  safeShare: {aws-eu: 30}
+  limits:
+  - {unit: Tokens, amount: "1000", window: {calendar: Day}, onExceed: Charge, overagePrice: "2.50", alertAt: [50, 80]}
+  - {unit: OutputTokens, amount: "500", window: {calendar: Day}, midStream: End}
+"""
+
+
+def test_explain_says_what_is_paid_told_ended_and_safe(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "quotas.yaml").write_text(BEYOND)
+    asked = ("explain", str(tmp_path), *ASKED, "--at", NOON)
+    _, output = run(*asked)
+    place, store = f"{tmp_path}/quotas.yaml", "Leased; Local without the store for 30 % of it"
+    assert limits_in(output)[-2:] == [
+        f"Quota default/beyond Tokens of default/search: 1000 per Day in UTC [{store}; what is beyond is charged, "
+        f"$2.5 a million; told at 50, 80 %; counted, never refuses]  ({place}:10)",
+        f"Quota default/beyond OutputTokens of default/search: 500 per Day in UTC "
+        f"[{store}; ends a stream that uses it up]  ({place}:11)",
+    ]
+    _, output = run(*asked, "--output", "json")
+    charged, ended = json.loads(output)["limits"][-2:]
+    assert (charged["overagePrice"], charged["safeShare"], charged["alertAt"]) == (2_500_000, 30, [50, 80])
+    assert ended["midStream"] == "End"
 
 
 def test_access_says_the_same(folder: str) -> None:
