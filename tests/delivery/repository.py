@@ -53,6 +53,13 @@ class Repository:
         self._git("commit", "-q", "-m", message)
         return self._pushed()
 
+    def clone(self, folder: Path, *, ahead: int = 0) -> Path:
+        """A clone in `folder`, whose branch has so many empty commits more, which nobody pushed."""
+        subprocess.run(["git", "clone", "-q", self._bare, folder], check=True, capture_output=True)
+        for number in range(ahead):
+            self._git("commit", "-q", "--allow-empty", "-m", f"Not pushed {number}", folder=folder)
+        return folder
+
     def revert(self, commit: str) -> str:
         """`git revert` and push; returns the new commit."""
         self._git("revert", "--no-edit", commit)
@@ -62,9 +69,9 @@ class Repository:
         self._git("push", "-q", "origin", "main")
         return self._git("rev-parse", "HEAD")
 
-    def _git(self, *arguments: str) -> str:
+    def _git(self, *arguments: str, folder: Path | None = None) -> str:
         environment = {**os.environ, **_IDENTITY, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
         command = ["git", "-c", "commit.gpgsign=false", *arguments]
         return subprocess.run(
-            command, cwd=self._tree, env=environment, check=True, capture_output=True, text=True
+            command, cwd=folder or self._tree, env=environment, check=True, capture_output=True, text=True
         ).stdout.strip()

@@ -20,6 +20,8 @@ from tidegate_operator.fleet.table import as_table
 from tidegate_operator.fleet.view import INCOMPLETE, Fleet, fleet_of
 
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+_INTERRUPTED = 130
+"""As shells say it of a program that Ctrl-C ended (128 and the signal's number)."""
 
 
 class Output(StrEnum):
@@ -48,7 +50,8 @@ def fleet(
 ) -> None:
     """Show what several clusters run, and name every difference that placement does not explain. Reads no Secret.
 
-    Exit code 0: all alike; 1: something differs, is refused, or lags; 2: a cluster could not be read.
+    Exit code 0: all alike; 1: something differs, is refused, or lags; 2: a cluster could not be read; 130: --watch was
+    ended by Ctrl-C.
     """
     kubeconfig = str(Path(kubeconfig).expanduser()) if kubeconfig else None
     where = Where(namespace, tuple(gateway or ()), timeout)
@@ -67,13 +70,20 @@ def fleet(
         views = [read for read in reads if isinstance(read, ClusterView)]
         return fleet_of(reads, head=head, lags=lags(views, head) if head else None)
 
-    while True:
+    def show() -> int:
         found = look()
         text = as_json(found, top=top) if output is Output.JSON else as_table(found, top=top, limit=limit)
         typer.echo(f"{_CLEAR}{text}" if watch and sys.stdout.isatty() else text)
-        if watch is None:
-            raise typer.Exit(found.exit_code)
-        time.sleep(watch)
+        return found.exit_code
+
+    if watch is None:
+        raise typer.Exit(show())
+    try:
+        while True:
+            show()
+            time.sleep(watch)
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _chosen(contexts: str, kubeconfig: str | None, argocd: str | None) -> list[str]:

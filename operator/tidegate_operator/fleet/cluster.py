@@ -128,7 +128,11 @@ class GatewayView:
 
 @dataclass(frozen=True, slots=True)
 class GitSync:
-    """One Argo CD Application that delivers objects of Tidegate's kinds to a cluster. `revision` is a commit."""
+    """One Argo CD Application that delivers objects of Tidegate's kinds to a cluster.
+
+    `revision` is the commit that was applied last ("" before the first), `target` the one that Git has; those of
+    several sources are joined by "+".
+    """
 
     application: str
     revision: str
@@ -137,6 +141,7 @@ class GitSync:
     destination_server: str = ""
     destination_name: str = ""
     objects: int = 0
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,13 +221,24 @@ def placed_digest(view: ClusterView) -> str:
 def problems(view: ClusterView) -> list[str]:
     """What is wrong in one cluster by itself, in sentences."""
     if not view.gateways:
-        return ["nothing is published here: no operator has ever led, or it publishes in another --namespace"]
+        nobody = "nothing is published here: no operator has ever led, or it publishes in another --namespace"
+        return [nobody, *_sync_problems(view)]
     found = [
         f"{gateway.name}: {problem}" if len(view.gateways) > 1 else problem
         for gateway in view.gateways
         for problem in _gateway_problems(gateway)
     ]
-    return [*found, *(f"there is no CRD for {kind}" for kind in view.missing_kinds)]
+    missing = [f"there is no CRD for {kind}" for kind in view.missing_kinds]
+    return [*found, *missing, *_sync_problems(view)]
+
+
+def _sync_problems(view: ClusterView) -> list[str]:
+    return [
+        f"Argo CD has not applied {short(sync.target)}: {sync.application} is {sync.sync}, "
+        f"{f'at {short(sync.revision)}' if sync.revision else 'and was never synced'}"
+        for sync in view.applications
+        if sync.target and sync.target != sync.revision
+    ]
 
 
 def _gateway_problems(gateway: GatewayView) -> Iterable[str]:

@@ -88,17 +88,30 @@ def git_sync(item: Mapping[str, Any]) -> GitSync | None:
     if not ours:
         return None
     sync, destination = _mapping(status.get("sync")), _mapping(spec.get("destination"))
-    listed_revisions = sync.get("revisions")
-    several = listed_revisions if isinstance(listed_revisions, list) else []
+    state, target = str(sync.get("status") or "Unknown"), _commits(sync)
     return GitSync(
         application=f"{metadata.get('namespace', '')}/{metadata.get('name', '')}",
-        revision="+".join(map(str, several)) if several else str(sync.get("revision", "")),
-        sync=str(sync.get("status") or "Unknown"),
+        # `sync.revision` is what Argo CD has compared the cluster with, applied or not.
+        revision=target if state == "Synced" else _last_applied(status),
+        target=target,
+        sync=state,
         health=str(_mapping(status.get("health")).get("status") or "Unknown"),
         destination_server=str(destination.get("server") or ""),
         destination_name=str(destination.get("name") or ""),
         objects=len(ours),
     )
+
+
+def _last_applied(status: Mapping[str, Any]) -> str:
+    """What the last sync that succeeded applied; "" before the first."""
+    history = status.get("history")
+    return _commits(_mapping(history[-1])) if isinstance(history, list) and history else ""
+
+
+def _commits(entry: Mapping[str, Any]) -> str:
+    """An Application of one source has a revision, one of several has revisions."""
+    several = entry.get("revisions")
+    return "+".join(map(str, several)) if isinstance(several, list) and several else str(entry.get("revision") or "")
 
 
 def _leader(lease: LeaseObject | None, now: datetime | None) -> Leader | None:

@@ -82,6 +82,7 @@ def _application_body(sync: GitSync) -> dict[str, Any]:
     return {
         "name": sync.application,
         "revision": sync.revision,
+        "target": sync.target,
         "sync": sync.sync,
         "health": sync.health,
         "objects": sync.objects,

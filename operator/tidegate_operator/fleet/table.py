@@ -77,7 +77,7 @@ def _told(fleet: Fleet) -> str:
         lines += [f"  ({printable(note)})" for note in view.notes]
         for gateway in view.gateways[1:]:
             lines.append(f"  gateway {gateway.name}: revision {gateway.revision}, {_planes(gateway)}")
-        if not commits_of(view):
+        if not commits_of(view) and not view.applications:
             lines.append(
                 "  (commit unknown: no Argo CD Application delivers here, no object carries tidegate.dev/commit)"
             )

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -60,6 +60,10 @@ class Clusters:
         """As `show`, for programs."""
         return self.show("--output", "json", *more, contexts=contexts)
 
+    def watch(self, *more: str, out: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start `tidegate fleet` over all of them; whatever it says goes to `out`."""
+        return subprocess.Popen([*_command(self.kubeconfig, tuple(self.systems)), *more], stdout=out, stderr=out)
+
     def apply(self, *manifests: Manifest, to: Sequence[str] | None = None) -> None:
         """Declare them in every cluster, or in some."""
         for name in to if to is not None else self.systems:
@@ -81,12 +85,16 @@ def clusters(facts: Mapping[str, Mapping[str, str]], directory: Path, *, data_pl
         yield Clusters(systems, directory)
 
 
-def run_fleet(kubeconfig: Path, contexts: Sequence[str], *more: str) -> Shown:
-    """Run `tidegate fleet`."""
-    command = [str(program("tidegate")), "fleet", "--kubeconfig", str(kubeconfig), "--contexts", ",".join(contexts)]
-    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=300, check=False)
+def run_fleet(kubeconfig: Path, contexts: Sequence[str], *more: str, folder: Path | None = None) -> Shown:
+    """Run `tidegate fleet` in `folder`."""
+    command = _command(kubeconfig, contexts)
+    done = subprocess.run([*command, *more], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return Shown(done.returncode, done.stdout, done.stderr)
+
+
+def _command(kubeconfig: Path, contexts: Sequence[str]) -> list[str]:
+    return [str(program("tidegate")), "fleet", "--kubeconfig", str(kubeconfig), "--contexts", ",".join(contexts)]
 
 
 def bare_server(running: contextlib.ExitStack) -> ApiServer:
@@ -95,12 +103,12 @@ def bare_server(running: contextlib.ExitStack) -> ApiServer:
     apply_crds(server, ROOT / "crds")
     apply_rbac(server, ROOT / "charts" / "tidegate" / "rbac")
     server.ensure_namespace(TEAM)
-    _let_look(server)
+    let_look(server)
     return server
 
 
-def _let_look(server: ApiServer) -> None:
-    """Bind the chart's roles for `tidegate fleet` as its comment says."""
+def let_look(server: ApiServer) -> None:
+    """Bind the chart's roles for `tidegate fleet` to VIEWER as their comment says."""
     subject = [{"kind": "ServiceAccount", "name": VIEWER, "namespace": SYSTEM_NAMESPACE}]
     group = "rbac.authorization.k8s.io"
     for scope, kind, role in (

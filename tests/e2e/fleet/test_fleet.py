@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +208,25 @@ def test_the_fullest_quotas_come_first(settled: Clusters) -> None:
     wait_until(lambda: bool(first()) and first()[0]["percent"] == 40, what="the status to tell of use", deadline=60)
     assert first()[0]["name"] == f"{TEAM}/calls"
     assert f"{TEAM}/calls" in fleet.show().text
+
+
+def test_who_watches_sees_what_changes_until_they_end_it(settled: Clusters, tmp_path: Path) -> None:
+    fleet = settled
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        watching = fleet.watch("--watch", "1", out=out)
+        try:
+            wait_until(lambda: said.read_text().count("No difference that") >= 2, what="a second look", deadline=30)
+            fleet.systems["aws-us"].delete(route(TEAM, "aws-only", models=[]))
+            told = f"AIRoute {TEAM}/aws-only is in aws-eu"
+            wait_until(lambda: told in said.read_text(), what="the watch to tell", deadline=30)
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(10) == 130
+        finally:
+            watching.kill()
+            watching.wait()
+    assert "Aborted" not in said.read_text()
+    assert "Traceback" not in said.read_text()
 
 
 def test_a_role_that_is_missing_is_said_with_the_remedy(fleet: Clusters) -> None:

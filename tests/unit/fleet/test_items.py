@@ -103,9 +103,33 @@ def _application(**destination: str) -> dict[str, Any]:
 
 def test_an_application_of_ours_is_read_and_others_are_not() -> None:
     found = git_sync(_application(server="https://b"))
-    assert found == GitSync("argocd/policies", "abc", "Synced", "Healthy", "https://b", "", 1)
+    assert found == GitSync("argocd/policies", "abc", "Synced", "Healthy", "https://b", "", 1, target="abc")
     assert git_sync({**_application(), "status": {"resources": [{"group": "apps"}]}}) is None
     assert git_sync({"metadata": None, "status": "?"}) is None
+
+
+@pytest.mark.parametrize(
+    ("sync", "history", "revision", "target"),
+    [
+        ({"status": "OutOfSync", "revision": "new"}, [{"revision": "older"}, {"revision": "old"}], "old", "new"),
+        ({"status": "Unknown", "revision": "new"}, [{"revision": "old"}], "old", "new"),
+        ({"status": "OutOfSync", "revision": "new"}, [], "", "new"),
+        ({"status": "OutOfSync", "revision": "new"}, None, "", "new"),
+        ({"status": "OutOfSync", "revisions": ["b", "y"]}, [{"revisions": ["a", "x"]}], "a+x", "b+y"),
+        # What changed touches nothing of this Application: it is in sync at a commit that it was never synced to.
+        ({"status": "Synced", "revision": "new"}, [{"revision": "old"}], "new", "new"),
+        ({"status": "OutOfSync", "revision": "new"}, ["?"], "", "new"),
+        ({}, "?", "", ""),
+    ],
+)
+def test_a_commit_counts_when_it_is_applied_not_when_it_is_seen(
+    sync: Any, history: Any, revision: str, target: str
+) -> None:
+    application = _application(server="https://b")
+    application["status"].update(sync=sync, history=history)
+    found = git_sync(application)
+    assert found is not None
+    assert (found.revision, found.target) == (revision, target)
 
 
 def test_applications_belong_to_the_cluster_that_they_deliver_to() -> None:

@@ -75,6 +75,19 @@ def test_a_cluster_behind_a_branch_is_different() -> None:
     assert fleet_of([_cluster("a", applications=(sync,))], head="a" * 40, lags={"a": 0}).exit_code == ALIKE
 
 
+def test_a_commit_that_argo_cd_cannot_apply_is_a_problem() -> None:
+    stuck = GitSync("argocd/policies", "a" * 40, "OutOfSync", "Healthy", objects=3, target="b" * 40)
+    fleet = fleet_of([_cluster("a", applications=(stuck,))])
+    assert fleet.exit_code == DIFFERENT
+    assert "! Argo CD has not applied bbbbbbbb: argocd/policies is OutOfSync, at aaaaaaaa" in _table(fleet)
+    first = GitSync("argocd/policies", "", "OutOfSync", "Missing", objects=3, target="b" * 40)
+    never = _table(fleet_of([_cluster("a", applications=(first,))]))
+    assert "! Argo CD has not applied bbbbbbbb: argocd/policies is OutOfSync, and was never synced" in never
+    assert "no Argo CD Application delivers here" not in never
+    body = json.loads(as_json(fleet, top=5))["clusters"][0]["applications"][0]
+    assert (body["revision"], body["target"]) == ("a" * 40, "b" * 40)
+
+
 def test_the_fullest_quotas_come_first_and_empty_ones_not_at_all() -> None:
     full, half = QuotaUse(95, "95", "100", "Requests per Day"), QuotaUse(50, "50", "100", "Requests per Day")
     none = QuotaUse(0, "0", "100", "Requests per Day")
