@@ -41,7 +41,8 @@ class LogReport(Struct, rename="camel"):
 
 
 class Verdict(Struct, rename="camel"):
-    """`problems` holds the first hundred, `found` is their number. `bytes` are those of the lines."""
+    """`problems` holds the first hundred, `found` is their number. `bytes` are those of the lines. Files without a line
+    are of no log."""
 
     problems: list[Problem]
     notes: list[Problem]

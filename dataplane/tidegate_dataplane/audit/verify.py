@@ -120,7 +120,9 @@ class _Walk:
         self._settle()
         report = self._report
         report.seq, report.chain = self._seq, (self._head or b"").hex()
-        self._verdict.logs.append(report)
+        # Of what log an empty file is, nobody can tell.
+        if report.lines:
+            self._verdict.logs.append(report)
 
     def _read_lines(self, lines: Iterator[bytes], raw: BinaryIO) -> None:
         size = 0

@@ -168,6 +168,15 @@ def test_an_emptied_file_is_found(tmp_path: Path) -> None:
     path.touch()
     (problem,) = checked(path)
     assert "is empty" in problem
+    assert verify([path]).logs == []
+
+
+def test_an_empty_file_beside_a_log_is_no_log(tmp_path: Path) -> None:
+    empty, path = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    empty.touch()
+    written(path)
+    (report,) = verify([empty, path]).logs
+    assert report.files == (str(path),)
 
 
 def test_logs_of_several_data_planes_are_told_apart(tmp_path: Path) -> None:
