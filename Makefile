@@ -27,8 +27,12 @@ demo: $(STAMP) ## run examples/quickstart on this machine: no cluster, no provid
 	@$(BIN)/tidegate serve examples/quickstart
 
 .PHONY: test
-test: $(STAMP) check cluster-tools oidc-tools redis-tools ## everything: checks, unit, golden, property and cluster tests
-	@$(BIN)/python -m pytest
+test: $(STAMP) check cluster-tools oidc-tools redis-tools ## checks, unit, golden, property and cluster tests
+	@$(BIN)/python -m pytest -m "not kills"
+
+.PHONY: test-kills
+test-kills: $(STAMP) cluster-tools redis-tools ## kills and outages in small (about three minutes); make chaos does more
+	@$(BIN)/python -m pytest -m kills
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## the tests that need no cluster

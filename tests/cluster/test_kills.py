@@ -21,6 +21,8 @@ from cluster.harness.objects import Manifest, collection_of, path_of, route, ten
 from cluster.harness.processes import wait_until
 from cluster.harness.system import System
 
+pytestmark = pytest.mark.kills
+
 KILLS = int(os.environ.get("TIDEGATE_KILLS", "5"))
 ROUTES = 450
 """Enough for several shards, so that a publication takes several writes."""

@@ -17,6 +17,8 @@ from cluster.harness.published import credential_files, mounted_files
 from cluster.harness.system import System
 from cluster.harness.volume import Volume
 
+pytestmark = pytest.mark.kills
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "key-of-a-caller-during-outages"
 TEAM = "team-a"

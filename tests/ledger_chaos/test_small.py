@@ -7,6 +7,8 @@ import pytest
 from ledger_chaos.callers import End
 from ledger_chaos.run import Plan, run
 
+pytestmark = pytest.mark.kills
+
 
 @pytest.mark.parametrize(("accuracy", "seed"), [("Exact", 101), ("Leased", 102)])
 async def test_never_over_the_limit_and_the_ledger_has_what_was_delivered(accuracy: str, seed: int) -> None:

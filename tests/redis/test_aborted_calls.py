@@ -110,8 +110,8 @@ async def test_nothing_stays_held(redis: RedisServer, accuracy: Accuracy) -> Non
                 writer.transport.abort()
             writer.close()
 
-        for _ in range(25):
-            await asyncio.gather(*(call() for _ in range(16)))
+        for _ in range(10):
+            await asyncio.gather(*(call() for _ in range(40)))
         await until(lambda: plane.metrics.in_flight == 0)
         assert plane.ledger.outstanding == 0
         assert plane.quota_lines.waiting == 0

@@ -6,6 +6,8 @@ import asyncio
 from itertools import cycle
 from typing import Any
 
+import pytest
+
 from bench import worlds
 from dataplane.receiver import SILENCE, receiver
 from dataplane.upstream import answer, completion, upstream
@@ -13,6 +15,8 @@ from dataplane.waiting import until
 from ledger_chaos import world
 from ledger_chaos.fleet import Fleet, Plane
 from redis_parts.redis_server import RedisServer
+
+pytestmark = pytest.mark.kills
 
 AMOUNT = 100
 

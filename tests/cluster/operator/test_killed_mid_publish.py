@@ -19,6 +19,8 @@ from cluster.operator.declared import BACKEND, POLICY, route
 from cluster.operator.installation import CONFIG_MAPS, INDEX, Installation
 from tidegate_dataplane.snapshot.bundle import shard_key
 
+pytestmark = pytest.mark.kills
+
 KILLS = int(os.environ.get("TIDEGATE_KILLS", "10"))
 # Enough for four shards, so that a publication has several writes to die between.
 ROUTES = 450
