@@ -218,7 +218,7 @@ def test_who_watches_sees_what_changes_until_they_end_it(settled: Clusters, tmp_
         try:
             wait_until(lambda: said.read_text().count("No difference that") >= 2, what="a second look", deadline=30)
             fleet.systems["aws-us"].delete(route(TEAM, "aws-only", models=[]))
-            told = f"AIRoute {TEAM}/aws-only is in aws-eu"
+            told = f"AIRoute {TEAM}/aws-only is in azure-eu and aws-eu and missing in aws-us"
             wait_until(lambda: told in said.read_text(), what="the watch to tell", deadline=30)
             watching.send_signal(signal.SIGINT)
             assert watching.wait(10) == 130
