@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.harness.objects import custom
+from cluster.harness.objects import Manifest, custom
 from cluster.harness.processes import wait_until
 from delivery.clusters import POLICIES, Delivery
 from e2e.fleet.clusters import Shown, let_look, run_fleet, write_kubeconfig
@@ -41,8 +41,9 @@ def looking(delivered: Delivery, tmp_path_factory: pytest.TempPathFactory) -> Lo
     for cluster in delivered.clusters:
         let_look(cluster.server)
     servers = {cluster.name: cluster.server for cluster in delivered.clusters}
-    delivered.repository.write_text("policies/README.md", "What everybody gets.\n")
-    delivered.wait_synced(delivered.repository.push("Say what it is"))
+    # Argo CD syncs what changes something, and takes note of what does not.
+    delivered.repository.write("policies/looking.yaml", [_policy("looking", effect="Deny")])
+    delivered.wait_synced(delivered.repository.push("A policy that closes nothing"))
     clone = delivered.repository.clone(folder / "clone", ahead=2)
     return Looking(write_kubeconfig(servers, folder), tuple(servers), clone)
 
@@ -74,9 +75,7 @@ def test_argo_cd_may_run_in_a_cluster_that_is_not_shown(looking: Looking) -> Non
 def test_a_commit_that_cannot_be_applied_is_not_taken_for_applied(delivered: Delivery, looking: Looking) -> None:
     """Argo CD says at once that it has seen the commit; the API servers refuse what is in it."""
     applied = looking.show("--git-ref", "origin/main").json["head"]
-    rule = {"name": "closed", "effect": "Sideways", "models": ["no-such-model"]}
-    spec = {"targetRefs": [{"kind": "Namespace"}], "authorization": {"rules": [rule]}}
-    delivered.repository.write("policies/sideways.yaml", [custom("AIPolicy", "team-search", "sideways", spec)])
+    delivered.repository.write("policies/sideways.yaml", [_policy("sideways", effect="Sideways")])
     refused = delivered.repository.push("No such effect")
     try:
         wait_until(
@@ -93,6 +92,16 @@ def test_a_commit_that_cannot_be_applied_is_not_taken_for_applied(delivered: Del
     finally:
         delivered.wait_synced(delivered.repository.revert(refused))
     assert looking.show().exit_code == 0
+
+
+def _policy(name: str, *, effect: str) -> Manifest:
+    rule = {"name": "closed", "effect": effect, "models": ["no-such-model"]}
+    return custom(
+        "AIPolicy",
+        "team-search",
+        name,
+        {"targetRefs": [{"kind": "Namespace"}], "authorization": {"rules": [rule]}},
+    )
 
 
 def _is_behind(told: Any, commit: str) -> bool:
